@@ -1,0 +1,260 @@
+"""The command line: arguments in, text out. Decides nothing; `check`, `explain` and `models` finish without LiteLLM."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from scribe_router import __version__
+from scribe_router.errors import ConfigError, RequestError
+
+app = typer.Typer(
+    name="scribe-router",
+    help="A thin, configuration-driven router over LiteLLM. Start with `scribe-router init my-router`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="litellm_config.yaml; default $SCRIBE_CONFIG, then the one in this folder."),
+]
+Policies = Annotated[
+    Path | None,
+    typer.Option("--policies", help="Folder of policies; default $SCRIBE_POLICIES, then policies/ beside it."),
+]
+EnvFile = Annotated[Path | None, typer.Option("--env-file", help="NAME=value lines, added to the environment.")]
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    policies: Policies = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 4000,
+    workers: Annotated[int, typer.Option(help="Processes; they share the ledger.", min=1, max=64)] = 1,
+    sandbox: Annotated[
+        bool, typer.Option(help="Answer for every provider from the built-in sandbox; needs no key.")
+    ] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Run the proxy: OpenAI's API on this machine, every model of the configuration behind it."""
+    from scribe_router.sandbox import SandboxThread
+    from scribe_router.server import boot
+
+    _place(config, policies, env_file)
+    _log_requests()
+    fake = SandboxThread() if sandbox else None
+    try:
+        if fake is not None:
+            fake.start()
+            os.environ[boot.SANDBOX] = fake.sandbox.url
+        found = boot.registry()
+        boot.check_address(found, host)
+        bound = boot.bind(host, port)
+    except ConfigError as error:
+        _fail(error)
+    except OSError as error:
+        _fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port")
+    _say_hello(found, host, bound.getsockname()[1])
+    try:
+        boot.run(bound, workers)
+    finally:
+        if fake is not None:
+            fake.stop()
+
+
+@app.command()
+def check(
+    config: Config = None,
+    policies: Policies = None,
+    resolved: Annotated[bool, typer.Option(help="Print the plain LiteLLM configuration after our expansion.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Check every file at once: each problem is one line, file:line:column: place: problem."""
+    loaded = _load(config, policies, env_file)
+    for problem in loaded.problems:
+        typer.echo(str(problem), err=True)
+    if loaded.registry is None:
+        count = len(loaded.errors)
+        _fail(f"{count} error{'s' if count != 1 else ''}")
+    found = loaded.registry
+    if resolved:
+        from scribe_router.config.resolved import resolved as expanded
+
+        typer.echo(expanded(loaded.source, found), nl=False)
+        return
+    for warning in found.warnings:
+        typer.echo(f"note: {warning}")
+    typer.echo(
+        f"ok: {len(found.deployments)} deployments of {len(found.models)} models, {len(found.groups)} groups, "
+        f"{len(found.aliases)} aliases, {len(found.budgets.limits)} limits; version {found.version}"
+    )
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Folder to create or to add to.")]) -> None:
+    """Write a configuration to start from. Files that are there already are left as they are."""
+    from scribe_router.config.knowledge import SHIPPED
+    from scribe_router.config.load import KNOWLEDGE
+
+    (folder / "policies").mkdir(parents=True, exist_ok=True)
+    wanted = ["litellm_config.yaml", *(f"policies/{path.name}" for path in sorted((SHIPPED / "policies").iterdir()))]
+    for name in wanted:
+        if Path(name).stem in KNOWLEDGE:
+            continue
+        if (folder / name).exists():
+            typer.echo(f"kept   {folder / name}")
+            continue
+        shutil.copyfile(SHIPPED / name, folder / name)
+        typer.echo(f"wrote  {folder / name}")
+    typer.echo(f"\nnext: cd {folder} && scribe-router check && scribe-router serve --sandbox")
+
+
+@app.command()
+def explain(
+    model: Annotated[
+        str | None, typer.Argument(help="Model, group or alias; default: the request's, then the default.")
+    ] = None,
+    request: Annotated[Path | None, typer.Option(help="A request's JSON body; - reads it from standard input.")] = None,
+    api: Annotated[str, typer.Option(help="chat or embeddings.")] = "chat",
+    seed: Annotated[int, typer.Option(help="Decides between equals, as chance does when serving.")] = 0,
+    config: Config = None,
+    policies: Policies = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Say why a request would go where, by the code that routes. Sends nothing."""
+    from datetime import UTC, datetime
+
+    from scribe_router.exchange import Call
+    from scribe_router.explain import describe
+    from scribe_router.plan import Snapshot, facts, plan
+
+    if api not in ("chat", "embeddings"):
+        _fail(f"--api is chat or embeddings, not {api}")
+    found = _registry(config, policies, env_file)
+    body = {**_request(request), **({"model": model} if model else {})}
+    try:
+        call = Call("embeddings" if api == "embeddings" else "chat", body)
+        typer.echo(describe(plan(facts(call), found, Snapshot(datetime.now(UTC).date(), seed)), found))
+    except RequestError as error:
+        _fail(f"{error.code}: {error.message}")
+
+
+@app.command()
+def models(config: Config = None, policies: Policies = None, env_file: EnvFile = None) -> None:
+    """List every name that can be asked for, and what is behind it."""
+    from scribe_router.explain import listing
+
+    typer.echo(listing(_registry(config, policies, env_file)))
+
+
+@app.command()
+def schema(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("schemas")) -> None:
+    """Write a JSON Schema for each YAML file, for editors."""
+    from scribe_router.config.schemas import schemas
+
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in schemas().items():
+        (out / name).write_text(text, encoding="utf-8")
+        typer.echo(f"wrote  {out / name}")
+
+
+@app.command()
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 4010,
+    answers: Annotated[Path | None, typer.Option(help="YAML or JSON file of canned answers.")] = None,
+) -> None:
+    """Run the fake provider alone: OpenAI's, Anthropic's, Gemini's and Ollama's wire, behaviour by model name."""
+    import asyncio
+
+    from scribe_router.sandbox import serve as serve_sandbox
+
+    try:
+        asyncio.run(serve_sandbox(host, port, answers))
+    except KeyboardInterrupt:
+        return
+    except OSError as error:
+        _fail(f"cannot listen on {host}:{port}: {error.strerror}")
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"scribe-router {__version__}")
+        raise typer.Exit
+
+
+def _place(config: Path | None, policies: Path | None, env_file: Path | None) -> tuple[Path, Path | None]:
+    """Where the files are; written to the environment too, for worker processes."""
+    if env_file is not None:
+        from dotenv import dotenv_values
+
+        if not env_file.is_file():
+            _fail(f"{env_file} is not there")
+        os.environ.update({name: value for name, value in dotenv_values(env_file).items() if value is not None})
+    found = config or Path(os.environ.get("SCRIBE_CONFIG") or "litellm_config.yaml")
+    if not found.is_file():
+        _fail(f"{found} is not there; scribe-router init . writes one, --config names another")
+    os.environ["SCRIBE_CONFIG"] = str(found.absolute())
+    folder = policies or (Path(value) if (value := os.environ.get("SCRIBE_POLICIES")) else None)
+    if folder is not None:
+        if not folder.is_dir():
+            _fail(f"{folder} is not a folder")
+        os.environ["SCRIBE_POLICIES"] = str(folder.absolute())
+    return found, folder
+
+
+def _load(config: Path | None, policies: Path | None, env_file: Path | None) -> Any:
+    from scribe_router.config.load import load_config
+
+    found, folder = _place(config, policies, env_file)
+    return load_config(found, folder, os.environ)
+
+
+def _registry(config: Path | None, policies: Path | None, env_file: Path | None) -> Any:
+    try:
+        return _load(config, policies, env_file).or_raise()
+    except ConfigError as error:
+        _fail(error)
+
+
+def _request(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        body = json.loads(sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        _fail(f"{path}: {error}")
+    if not isinstance(body, dict):
+        _fail(f"{path}: expected a JSON object, a request's body")
+    return body
+
+
+def _log_requests() -> None:
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("scribe_router").setLevel(logging.INFO)
+
+
+def _say_hello(registry: Any, host: str, port: int) -> None:
+    from scribe_router.explain import greeting
+
+    typer.echo(greeting(registry, f"http://{'[' + host + ']' if ':' in host else host}:{port}"))
+
+
+def _fail(message: object) -> NoReturn:
+    typer.echo(str(message), err=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """The entry point."""
+    app()

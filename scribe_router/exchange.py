@@ -1,0 +1,247 @@
+"""All that is known about one request while it is served, and the vocabulary that every other module speaks.
+
+Nothing here knows how a fact was obtained: no YAML, HTTP, SQL, clock or LiteLLM. Money is integer nano-dollars
+(1 USD = 1_000_000_000), times are float seconds since the epoch, sizes are tokens.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from scribe_router.plan import Plan
+
+Api = Literal["chat", "embeddings"]
+Lane = Literal["wire", "litellm"]
+Json = dict[str, Any]
+
+
+class Category(StrEnum):
+    """Why an attempt failed; it decides what happens next."""
+
+    RATE_LIMIT = "rate_limit"
+    SERVER = "server"
+    NETWORK = "network"
+    TIMEOUT = "timeout"
+    AUTHENTICATION = "authentication"
+    NOT_FOUND = "not_found"
+    BAD_REQUEST = "bad_request"
+    CONTEXT_LENGTH = "context_length"
+    CONTENT_POLICY = "content_policy"
+    STREAM = "stream"
+    INTERNAL = "internal"
+
+
+class Reached(StrEnum):
+    """How far a failed attempt got, which decides what it may have cost."""
+
+    NOT_CONNECTED = "not_connected"
+    REPLIED = "replied"
+    LOST = "lost"
+    STREAMED = "streamed"
+
+
+class Mark(StrEnum):
+    """Where the figure of a settled attempt comes from."""
+
+    REPORTED = "reported"
+    COMPUTED = "computed"
+    BOUND = "bound"
+    ZERO = "zero"
+    DOUBT = "doubt"
+    SWEPT = "swept"
+    UNPRICED = "unpriced"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. `local` is a caller on loopback, or the process itself."""
+
+    name: str
+    user: str
+
+
+LOCAL = Principal(name="local", user="local")
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What the operator's own code may set for one call; never part of the API's parameters.
+
+    `timeout` is the deadline of the whole call in seconds, `user` is who the money is charged to.
+    """
+
+    timeout: float | None = None
+    provider: str | None = None
+    lane: Lane | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as the client sent it: `body` is never re-modelled, only read and forwarded."""
+
+    api: Api
+    body: Json
+    options: CallOptions = CallOptions()
+
+    @property
+    def model(self) -> str:
+        return str(self.body.get("model") or "")
+
+    @property
+    def stream(self) -> bool:
+        return self.api == "chat" and bool(self.body.get("stream"))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt. `input` includes the cached ones, `output` includes `reasoning`."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    reasoning: int = 0
+    reported_cost: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        return self.input == 0 and self.output == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One scope that an attempt counts against: a limit, whose window it is, and the cap of that window."""
+
+    limit: str
+    scope: str
+    window: str
+    cap: int
+
+    @property
+    def counter(self) -> str:
+        return f"{self.limit}|{self.scope}|{self.window}"
+
+
+class AttemptFailed(Exception):
+    """An upstream attempt failed. `detail` is safe to show: no key, no prompt, no provider's raw text."""
+
+    def __init__(
+        self,
+        category: Category,
+        reached: Reached,
+        detail: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        error: Json | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.category = category
+        self.reached = reached
+        self.detail = detail
+        self.status = status
+        self.retry_after = retry_after
+        self.error = error
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One upstream attempt: what was reserved for it, how it ended and what it cost."""
+
+    id: str
+    deployment: str
+    model: str
+    provider: str
+    lane: Lane
+    started: float
+    via: str
+    bound: int = 0
+    granted: int = 0
+    cap: int | None = None
+    cap_origin: Literal["client", "default", "clamped", "none"] = "none"
+    first_token: float | None = None
+    ended: float | None = None
+    category: Category | None = None
+    reached: Reached | None = None
+    detail: str = ""
+    status: int | None = None
+    usage: Usage | None = None
+    cost: int | None = None
+    mark: Mark | None = None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request from its arrival to its settled end."""
+
+    id: str
+    call: Call
+    principal: Principal
+    version: str
+    opened: float
+    requested: str = ""
+    plan: "Plan | None" = None
+    attempts: list[Attempt] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    outcome: str = "open"
+    ended: float | None = None
+    abandoned: bool = False
+
+    @property
+    def cost(self) -> int | None:
+        """Nano-dollars over all attempts; None while one is open, or has no price."""
+        costs = [attempt.cost for attempt in self.attempts]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+    def receipt(self) -> "Receipt":
+        """What the client is told about the exchange."""
+        served = self.attempts[-1] if self.attempts else None
+        return Receipt(
+            request_id=self.id,
+            model=served.model.partition("/")[2] if served else None,
+            deployment=served.deployment if served else None,
+            provider=served.provider if served else None,
+            lane=served.lane if served else None,
+            attempts=len(self.attempts),
+            cost=self.cost,
+            mark=served.mark if served else None,
+            output_cap=None if served is None or served.cap is None else served.cap,
+            cap_origin=served.cap_origin if served else "none",
+            warnings=tuple(self.warnings),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an answer tells about itself: `.scribe` in Python, `x-scribe-*` over HTTP.
+
+    `model` is the provider's own name, `cost` nano-dollars over all attempts (None: still open, or without a price),
+    `output_cap` the cap in tokens that was written upstream and `cap_origin` who chose it.
+    """
+
+    request_id: str
+    model: str | None
+    deployment: str | None
+    provider: str | None
+    lane: Lane | None
+    attempts: int
+    cost: int | None
+    mark: Mark | None
+    output_cap: int | None
+    cap_origin: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def cost_usd(self) -> str | None:
+        """The cost as a decimal string of USD."""
+        return None if self.cost is None else usd(self.cost)
+
+
+def usd(nano: int) -> str:
+    """Nano-dollars as a decimal string of USD without an exponent: `usd(32_500_000) == "0.0325"`."""
+    sign, nano = ("-", -nano) if nano < 0 else ("", nano)
+    whole, part = divmod(nano, 1_000_000_000)
+    return f"{sign}{whole}.{part:09d}".rstrip("0").rstrip(".") if part else f"{sign}{whole}"

@@ -1,0 +1,37 @@
+"""Who may call: `policies/access.yaml`. Absent, only loopback may, as the principal `local`."""
+
+import hmac
+from typing import Literal
+
+from pydantic import SecretStr, field_validator
+
+from scribe_router.exchange import Principal
+from scribe_router.policies.schema import Shape
+
+SHORTEST = 20
+WELL_KNOWN = frozenset({"sk-1234", "changeme", "secret", "password", "sk-master", "sk-scribe-master"})
+
+
+class AccessPolicy(Shape):
+    """`master_key` comes from the environment; a deployment without its key is an error unless left out on purpose."""
+
+    master_key: SecretStr
+    on_missing_key: Literal["error", "leave_out"] = "error"
+
+    @field_validator("master_key")
+    @classmethod
+    def _strong(cls, key: SecretStr) -> SecretStr:
+        value = key.get_secret_value()
+        if len(value) < SHORTEST or value.lower() in WELL_KNOWN:
+            raise ValueError(f"too weak; give it at least {SHORTEST} random characters")
+        return key
+
+
+def authenticate(policy: AccessPolicy | None, bearer: str | None, *, loopback: bool) -> Principal | None:
+    """The principal of a caller, or None when it has to be refused. Timing does not depend on the key."""
+    if policy is None:
+        return Principal("local", "local") if loopback else None
+    if bearer is None:
+        return None
+    expected = policy.master_key.get_secret_value().encode()
+    return Principal("master", "master") if hmac.compare_digest(bearer.encode(), expected) else None

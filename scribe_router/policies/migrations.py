@@ -1,0 +1,62 @@
+"""Old model names and their successors: `policies/migrations.yaml`. Knows names and dates, no deployment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from pydantic import RootModel, model_validator
+
+from scribe_router.policies.schema import Shape
+
+
+class Migration(Shape):
+    """`to` serves requests for the old name. `retires` is the provider's shutdown date, `note` what changes."""
+
+    to: str
+    retires: date | None = None
+    note: str | None = None
+
+
+class MigrationsKnowledge(RootModel[dict[str, Migration]]):
+    """Old name to successor."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> "MigrationsKnowledge":
+        for name in self.root:
+            successor(self.root, name)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The name that serves instead, and the warning that a client gets."""
+
+    name: str
+    warning: str
+
+
+def successor(rows: Mapping[str, Migration], name: str) -> str:
+    """The last name of the chain that starts at `name`. Raises ValueError when the chain runs in a circle."""
+    seen = [name]
+    while (row := rows.get(seen[-1])) is not None:
+        if row.to in seen:
+            raise ValueError(f"migrations run in a circle: {' -> '.join([*seen, row.to])}")
+        seen.append(row.to)
+    return seen[-1]
+
+
+def migrate(rows: Mapping[str, Migration], name: str, today: date) -> Migrated | None:
+    """What serves instead of `name`, with or without its provider's prefix; None when the name is not an old one."""
+    known = name if name in rows else name.rpartition("/")[2]
+    row = rows.get(known)
+    if row is None:
+        return None
+    last = successor(rows, known)
+    return Migrated(last, f"{name} is served by {last}{retirement(row, today)}")
+
+
+def retirement(row: Migration, today: date) -> str:
+    """`; it retires on 2026-12-11`, `; it retired on 2026-10-23`, or nothing when no date is known."""
+    if row.retires is None:
+        return ""
+    return f"; it retire{'s' if row.retires > today else 'd'} on {row.retires}"

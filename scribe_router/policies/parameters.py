@@ -1,0 +1,85 @@
+"""Which fields of a request are the client's, which are ours, and which belong to the operator.
+
+LiteLLM interprets several hundred keyword arguments; on a pinned call a client's `base_url` received the
+deployment's real key. So the boundary is an allow-list: only the API's own parameters become keyword arguments, what
+else a provider may know travels in the body, and a name that LiteLLM would interpret is refused by name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scribe_router.errors import InvalidRequest
+from scribe_router.exchange import Api
+from scribe_router.litellm_names import INTERPRETED
+
+API: Mapping[Api, frozenset[str]] = {
+    "chat": frozenset(
+        "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages "
+        "metadata modalities model n parallel_tool_calls prediction presence_penalty prompt_cache_key "
+        "prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier stop store stream "
+        "stream_options temperature tool_choice tools top_logprobs top_p user verbosity web_search_options".split()
+    ),
+    "embeddings": frozenset("dimensions encoding_format input model user".split()),
+}
+
+OURS = frozenset("fallback_enabled hide_thinking mcp_tools optimize_for thinking_budget".split())
+
+# Names that providers know, that clients do send, and that LiteLLM would interpret as well: body only.
+PROVIDERS_OWN: Mapping[Api, frozenset[str]] = {
+    "chat": frozenset("cache_control context_management models prompt_cache_options reasoning thinking top_k".split()),
+    "embeddings": frozenset({"input_type"}),
+}
+
+# Anthropic's API has no channel for unknown names in LiteLLM; these it takes as keyword arguments.
+ANTHROPIC_OWN = frozenset("cache_control context_management inference_geo output_config speed thinking top_k".split())
+
+_REQUIRED: Mapping[Api, str] = {"chat": "messages", "embeddings": "input"}
+
+
+def admit(api: Api, body: Mapping[str, Any]) -> None:
+    """Raises `InvalidRequest`, naming the field, for what only the operator may set and for what is missing."""
+    for name in body:
+        if refused(api, name):
+            raise InvalidRequest(
+                f"{name} is set by the operator of this router, not in a request", code="unknown_parameter", param=name
+            )
+    required = _REQUIRED[api]
+    if required not in body:
+        raise InvalidRequest(f"{required} is missing", code="missing_field", param=required)
+    _expect(body, "model", str, "a name")
+    _expect(body, "stream", bool, "true or false")
+    _expect(body, "fallback_enabled", bool, "true or false")
+    if api == "chat":
+        _messages(body["messages"])
+        for name in ("max_tokens", "max_completion_tokens", "n"):
+            _positive(body, name)
+
+
+def refused(api: Api, name: str) -> bool:
+    """Whether a client may not send this name: LiteLLM would interpret it, or it is not a plain name at all."""
+    if name in API[api] or name in OURS or name in PROVIDERS_OWN[api]:
+        return False
+    return name in INTERPRETED or name.startswith("_")
+
+
+def _messages(messages: Any) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequest("messages must be a list with at least one message", code="invalid_type", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            place = f"messages[{index}]"
+            raise InvalidRequest(f"{place} must be an object with a role", code="invalid_type", param=place)
+
+
+def _expect(body: Mapping[str, Any], name: str, kind: type, words: str) -> None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise InvalidRequest(f"{name} must be {words}", code="invalid_type", param=name)
+
+
+def _positive(body: Mapping[str, Any], name: str) -> None:
+    value = body.get(name)
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidRequest(f"{name} must be a whole number above zero", code="invalid_value", param=name)

@@ -1,0 +1,72 @@
+"""Providers and their regions: `policies/providers.yaml`. Rows, not classes: host, key variable, wire format, lane."""
+
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, RootModel, model_validator
+
+from scribe_router.exchange import Lane
+from scribe_router.policies.schema import Shape
+
+Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
+
+
+class Region(Shape):
+    """One host of a provider. `keys` are environment variables, the first that is set holds the key; a key is bound
+    to its region where `keys_bound` says so. `price_factor` is the region's uplift."""
+
+    api_base: str | None = None
+    keys: tuple[str, ...] = ()
+    price_factor: Decimal = Field(default=Decimal(1), gt=0)
+
+
+class Provider(Shape):
+    """One provider. `prefix` is LiteLLM's name for it; `cap_parameter` is how the output cap is called on the wire.
+
+    `default_region` is what a deployment without `region` gets; None means that one has to be named. `self_hosted`
+    means that there is no default host: a deployment names its `api_base`. For `models_with_tools_on_responses`
+    (patterns) a request with tools goes through LiteLLM's lane, which translates it to the Responses API.
+    """
+
+    wire: Wire = "other"
+    lane: Lane = "litellm"
+    cap_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    self_hosted: bool = False
+    keys_bound: bool = False
+    needs_key: bool = True
+    headers: dict[str, str] = Field(default_factory=dict)
+    default_region: str | None = None
+    models_with_tools_on_responses: tuple[str, ...] = ()
+    regions: dict[str, Region] = Field(default_factory=dict)
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Provider":
+        if self.default_region is not None and self.default_region not in self.regions:
+            raise ValueError(f"default_region {self.default_region} is not one of its regions")
+        if self.lane == "wire" and self.wire != "openai":
+            raise ValueError("lane wire forwards bytes in OpenAI's format; this provider's wire is not openai")
+        return self
+
+    def region_of_host(self, api_base: str) -> str | None:
+        """The region whose host `api_base` names, or None."""
+        host = urlsplit(api_base).hostname
+        for name, region in self.regions.items():
+            if region.api_base and urlsplit(region.api_base).hostname == host:
+                return name
+        return None
+
+    def region_of_key(self, variable: str) -> str | None:
+        """The region that the environment variable belongs to, or None when it is no row's."""
+        owners = [name for name, region in self.regions.items() if variable in region.keys]
+        return owners[0] if len(owners) == 1 else None
+
+    def tools_on_responses(self, model: str) -> bool:
+        """Whether the provider serves tools for this model only through its Responses API."""
+        return any(fnmatchcase(model, pattern) for pattern in self.models_with_tools_on_responses)
+
+
+class ProvidersKnowledge(RootModel[dict[str, Provider]]):
+    """LiteLLM's prefix to provider."""

@@ -1,0 +1,40 @@
+"""How a model is chosen: `policies/routing.yaml`. Names, defaults and the order within one model."""
+
+import random
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from pydantic import Field
+
+from scribe_router.policies.schema import Shape
+
+
+class RoutingPolicy(Shape):
+    """`default_model` serves requests that name none. Output caps (tokens) apply where a request and its deployment
+    name none; the second one to models that reason."""
+
+    default_model: str | None = None
+    default_embedding_model: str | None = None
+    output_cap: int = Field(default=4096, ge=1)
+    output_cap_reasoning: int = Field(default=16384, ge=1)
+
+
+class Weighted(Protocol):
+    """What the order within one model looks at."""
+
+    @property
+    def order(self) -> int: ...
+    @property
+    def weight(self) -> float: ...
+
+
+W = TypeVar("W", bound=Weighted)
+
+
+def in_order(deployments: Sequence[W], seed: int) -> list[W]:
+    """The deployments of one model: lower `order` first, equal ones shuffled by `weight` (Efraimidis-Spirakis)."""
+    draw = random.Random(seed)  # noqa: S311  (spreads load, guards nothing)
+    keyed = [
+        (each.order, -(draw.random() ** (1 / each.weight)) if each.weight > 0 else 1.0, each) for each in deployments
+    ]
+    return [each for _, _, each in sorted(keyed, key=lambda item: item[:2])]

@@ -1,0 +1,305 @@
+"""THE request path, readable from top to bottom: open, plan, and for each candidate reserve, forward, learn, settle.
+
+It knows the order of the steps. What each step decides is a policy's, and how bytes travel is a lane's.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from scribe_router.accounts import Accounts
+from scribe_router.config.load import load_config
+from scribe_router.errors import DeadlineExceeded, InternalError, RequestError, Unavailable
+from scribe_router.exchange import (
+    LOCAL,
+    Attempt,
+    AttemptFailed,
+    Call,
+    CallOptions,
+    Category,
+    Exchange,
+    Json,
+    Lane,
+    Principal,
+    Reached,
+)
+from scribe_router.explain import describe
+from scribe_router.journal import Journal, summary
+from scribe_router.outcome import error_for
+from scribe_router.plan import Candidate, Plan, Snapshot, facts, plan
+from scribe_router.policies.parameters import admit
+from scribe_router.private_loop import PrivateLoop
+from scribe_router.registry import Registry
+from scribe_router.stores import open_ledger
+from scribe_router.stores.contract import Ledger, StoreUnavailable
+from scribe_router.stream import Answer, AnswerStream, Finish, Source
+from scribe_router.upstream.events import StreamReader
+from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
+from scribe_router.upstream.objects import PythonStream, python_answer
+from scribe_router.upstream.shape import Shaped, shape
+from scribe_router.upstream.wire import WireLane
+from scribe_router.walk import Step, Walk
+
+requests = logging.getLogger("scribe_router.requests")
+DRAIN_SECONDS = 30.0
+NO_OPTIONS = CallOptions()
+
+
+class Forward(Protocol):
+    """A lane: a way to send a shaped request."""
+
+    async def call(self, shaped: Shaped) -> Json: ...
+    def stream(self, shaped: Shaped) -> AsyncIterator[Json]: ...
+
+
+class Router:
+    """Routes requests as a registry says. One instance serves any number of calls, from several event loops."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        ledger: Ledger | None = None,
+        clock: Callable[[], float] = time.time,
+        randomness: random.Random | None = None,
+    ) -> None:
+        self.registry = registry
+        self.ledger = ledger if ledger is not None else open_ledger(registry.store.url)
+        self.journal = Journal(Path(registry.store.journal) if registry.store.journal else None)
+        self._clock, self._random = clock, randomness or random.Random()  # noqa: S311  (spreads load, guards nothing)
+        self._accounts = Accounts(self.ledger, registry.budgets, clock)
+        self._wire, self._litellm = WireLane(), LiteLLMLane()
+        self._lanes: dict[Lane, Forward] = {"wire": self._wire, "litellm": self._litellm}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._private = PrivateLoop()
+
+    @classmethod
+    def from_yaml(cls, config: str | Path = "litellm_config.yaml", policies: str | Path | None = None) -> "Router":
+        """A router for a `litellm_config.yaml` and the policies beside it. Raises `ConfigError` with every mistake."""
+        folder = Path(policies) if policies is not None else None
+        return cls(load_config(Path(config), folder, os.environ).or_raise())
+
+    # -- the API of a Python job
+
+    async def acompletion(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
+        """A chat completion: OpenAI's parameters in, LiteLLM's `ModelResponse` (or a stream of its chunks) out.
+
+        `.scribe` of the answer has the cost, the deployment, the lane and the attempts. Raises a `RequestError`.
+        """
+        return python_answer(await self.serve(Call("chat", parameters, options)))
+
+    async def aembedding(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
+        """Embeddings: OpenAI's parameters in, LiteLLM's `EmbeddingResponse` out. Raises a `RequestError`."""
+        return python_answer(await self.serve(Call("embeddings", parameters, options)))
+
+    def completion(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
+        """`acompletion` for code that is not asynchronous: the same path, on a loop of the router's own."""
+        answer = self._private.run(self.acompletion(options=options, **parameters))
+        return self._private.iterate(answer) if isinstance(answer, PythonStream) else answer
+
+    def embedding(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
+        """`aembedding` for code that is not asynchronous."""
+        return self._private.run(self.aembedding(options=options, **parameters))
+
+    def explain(self, *, options: CallOptions = NO_OPTIONS, seed: int = 0, **parameters: Any) -> str:
+        """Why a request like this would go where: the plan that the router would walk, as text. Sends nothing."""
+        return describe(self.plan(Call("chat", parameters, options), seed=seed), self.registry)
+
+    # -- the path
+
+    async def serve(self, call: Call, principal: Principal = LOCAL) -> Answer | AnswerStream:
+        """Serve one request. A client that hangs up does not stop what the provider bills: it is read and settled.
+
+        Raises a `RequestError`.
+        """
+        exchange = self._open(call, principal)
+        task = self._spawn(self._serve(exchange))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            exchange.abandoned = True
+            task.add_done_callback(_abandon)
+            raise
+
+    def plan(self, call: Call, *, seed: int | None = None) -> Plan:
+        """The plan of a call, as `serve` would walk it. Raises `ModelNotFound` and `InvalidRequest`."""
+        seed = self._random.getrandbits(32) if seed is None else seed
+        today = datetime.fromtimestamp(self._clock(), UTC).date()
+        return plan(facts(call), self.registry, Snapshot(today, seed))
+
+    def _open(self, call: Call, principal: Principal) -> Exchange:
+        user = call.options.user
+        who = Principal(principal.name, user) if user else principal
+        return Exchange(
+            f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), requested=call.model
+        )
+
+    async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
+        try:
+            admit(exchange.call.api, exchange.call.body)
+            exchange.plan = self.plan(exchange.call)
+            exchange.requested = exchange.call.model or exchange.plan.requested
+            exchange.warnings += exchange.plan.warnings
+            answer = await self._walk(exchange, exchange.plan)
+        except RequestError as error:
+            error.exchange = exchange
+            self._close(exchange, error.code)
+            raise
+        except StoreUnavailable as error:
+            self._close(exchange, "store_unavailable")
+            raise Unavailable(str(error), retry_after=1.0) from error
+        except Exception as error:
+            self._close(exchange, "internal")
+            raise InternalError(f"a fault of the router ({type(error).__name__}); its log has more") from error
+        if isinstance(answer, Answer):
+            self._close(exchange, "answered")
+        return answer
+
+    async def _walk(self, exchange: Exchange, way: Plan) -> Answer | AnswerStream:
+        """The attempt loop: which deployment next, when to wait, when to give up."""
+        walk = Walk(way, self.registry.retries)
+        deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
+        step: Step | None = walk.start()
+        failures: list[AttemptFailed] = []
+        while step is not None:
+            if step.wait:
+                await self._pause(step.wait, deadline, failures)
+            try:
+                return await self._attempt(exchange, step.candidate, deadline)
+            except AttemptFailed as failure:
+                failures.append(failure)
+                if exchange.abandoned or self._clock() >= deadline:
+                    break
+                step = walk.failed(step.candidate, failure, self._random.random())
+            except RequestError as refusal:
+                raise error_for(failures, refusal) from None
+        raise error_for(failures, DeadlineExceeded("the deadline passed") if self._clock() >= deadline else None)
+
+    async def _pause(self, seconds: float, deadline: float, failures: list[AttemptFailed]) -> None:
+        if self._clock() + seconds >= deadline:
+            raise error_for(failures, None)
+        await asyncio.sleep(seconds)
+
+    async def _attempt(self, exchange: Exchange, candidate: Candidate, deadline: float) -> Answer | AnswerStream:
+        """One upstream attempt. Whatever happens after the reservation, it is settled exactly once."""
+        deployment = self.registry.deployments[candidate.deployment]
+        shaped = shape(exchange.call, deployment)
+        attempt = Attempt(
+            id=f"at-{secrets.token_hex(12)}",
+            deployment=deployment.id,
+            model=deployment.litellm_model,
+            provider=deployment.provider,
+            lane=candidate.lane,
+            started=self._clock(),
+            via=candidate.via,
+        )
+        shaped = await self._accounts.reserve(exchange, attempt, shaped)
+        exchange.attempts.append(attempt)
+        exchange.warnings += [each for each in shaped.warnings if each not in exchange.warnings]
+
+        def settle(usage: Json | None, failure: AttemptFailed | None) -> None:
+            self._accounts.settle(attempt, deployment.price, usage, failure)
+
+        reader = StreamReader(shaped.choices)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._clock())):
+                if shaped.stream:
+                    return await self._stream(exchange, attempt, shaped, reader, settle, deadline)
+                body = await self._lanes[attempt.lane].call(shaped)
+        except AttemptFailed as failure:
+            settle(reader.usage, failure)
+            raise
+        except TimeoutError:
+            late = AttemptFailed(Category.TIMEOUT, Reached.LOST, "the deadline passed before the provider answered")
+            settle(reader.usage, late)
+            raise late from None
+        except BaseException:
+            settle(reader.usage, AttemptFailed(Category.INTERNAL, Reached.LOST, "a fault of the router"))
+            raise
+        settle(body.get("usage"), None)
+        return Answer(exchange, {**body, "model": exchange.requested})
+
+    async def _stream(
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        shaped: Shaped,
+        reader: StreamReader,
+        settle: Finish,
+        deadline: float,
+    ) -> AnswerStream:
+        def finish(usage: Json | None, failure: AttemptFailed | None) -> None:
+            settle(usage, failure)
+            self._close(exchange, failure.category.value if failure else "answered")
+
+        source = Source(
+            events=self._lanes[attempt.lane].stream(shaped),
+            reader=reader,
+            finish=finish,
+            idle=self.registry.retries.idle_seconds,
+            left=lambda: max(0.0, deadline - self._clock()),
+            spawn=self._spawn,
+        )
+        head = await source.open()
+        attempt.first_token = self._clock()
+        return AnswerStream(exchange, head, source)
+
+    def _close(self, exchange: Exchange, outcome: str) -> None:
+        exchange.outcome, exchange.ended = outcome, self._clock()
+        self.journal.write(exchange)
+        if requests.isEnabledFor(logging.INFO):
+            requests.info(summary(exchange))
+
+    # -- life
+
+    async def warm_up(self) -> None:
+        """Load what the first calls would wait for: LiteLLM takes some seconds to import."""
+        if any(each.lane == "litellm" and not each.missing for each in self.registry.deployments.values()):
+            await asyncio.to_thread(warm_up)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """Finish what is under way (30 s at most), settle, and let go of connections and files. Idempotent."""
+        loop = asyncio.get_running_loop()
+        mine = {task for task in self._tasks if task.get_loop() is loop and task is not asyncio.current_task()}
+        if mine:
+            _, late = await asyncio.wait(mine, timeout=DRAIN_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._wire.aclose()
+        self._litellm.close()
+        self.ledger.close()
+        self.journal.close()
+
+    def close(self) -> None:
+        """`aclose` for code that is not asynchronous."""
+        self._private.run(self.aclose())
+        self._private.close()
+
+    async def __aenter__(self) -> "Router":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _abandon(task: "asyncio.Task[Any]") -> None:
+    """The client has gone: an answer that still comes as a stream is read to its end."""
+    if not task.cancelled() and task.exception() is None and isinstance(task.result(), AnswerStream):
+        task.get_loop().create_task(task.result().aclose())

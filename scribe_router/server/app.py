@@ -1,0 +1,161 @@
+"""The ASGI application: a route for each API, health, and one error shape for all of them."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from scribe_router import __version__
+from scribe_router.errors import InternalError, InvalidRequest, ModelNotFound, RequestError
+from scribe_router.exchange import LOCAL, Api, Call, Json, Principal
+from scribe_router.names import did_you_mean
+from scribe_router.registry import Registry
+from scribe_router.router import Router
+from scribe_router.server.events import EventStream
+from scribe_router.server.guard import Guard, error_response
+from scribe_router.server.headers import answer_headers
+from scribe_router.stores.contract import StoreUnavailable
+from scribe_router.stream import AnswerStream
+
+log = logging.getLogger("scribe_router.server")
+LARGEST_BODY = 64 * 1024 * 1024
+READY_SECONDS = 0.5
+
+
+def create_app(router: Router) -> Guard:
+    """The proxy for a router; it closes the router when it shuts down."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(router.warm_up())
+        try:
+            yield
+        finally:
+            warming.cancel()
+            await router.aclose()
+
+    app = FastAPI(title="scribe_router", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_exception_handler(RequestError, _refused)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(Exception, _fault)
+    routes = _routes(router)
+    app.include_router(routes, prefix="/v1")
+    app.include_router(routes, include_in_schema=False)
+    app.include_router(_health(router))
+    return Guard(app, router.registry.access)
+
+
+def _routes(router: Router) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post("/chat/completions")
+    async def chat_completions(request: Request) -> Response:
+        return await _serve(router, "chat", request)
+
+    @routes.post("/embeddings")
+    async def embeddings(request: Request) -> Response:
+        return await _serve(router, "embeddings", request)
+
+    @routes.get("/models")
+    async def models() -> Json:
+        return {"object": "list", "data": _listing(router.registry)}
+
+    @routes.get("/models/{name:path}")
+    async def model(name: str) -> Json:
+        listed = {each["id"]: each for each in _listing(router.registry)}
+        if name not in listed:
+            raise ModelNotFound(f"no model, group or alias is called {name}{did_you_mean(name, listed)}", param="model")
+        return listed[name]
+
+    return routes
+
+
+def _health(router: Router) -> APIRouter:
+    routes = APIRouter(prefix="/health")
+
+    @routes.get("/live")
+    async def live() -> Json:
+        return {"status": "live"}
+
+    @routes.get("/ready")
+    async def ready() -> Response:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await router.ledger.flush()
+        except (StoreUnavailable, TimeoutError):
+            return JSONResponse({"status": "not ready", "store": "away"}, status_code=503)
+        return JSONResponse({"status": "ready", "store": "ok", "journal_lines_lost": router.journal.lost})
+
+    return routes
+
+
+async def _serve(router: Router, api: Api, request: Request) -> Response:
+    principal: Principal = getattr(request.state, "principal", LOCAL)
+    answer = await router.serve(Call(api, await _body(request)), principal)
+    if isinstance(answer, AnswerStream):
+        return EventStream(answer)
+    response = JSONResponse(answer.body)
+    for name, value in answer_headers(answer.exchange.receipt()):
+        response.headers.append(name, value)
+    return response
+
+
+async def _body(request: Request) -> Json:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > LARGEST_BODY:
+            raise InvalidRequest(
+                f"the body is larger than {LARGEST_BODY // 1024**2} MiB", code="body_too_large", status=413
+            )
+        parts.append(part)
+    try:
+        body = json.loads(b"".join(parts))
+    except (ValueError, RecursionError) as error:
+        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidRequest(f"the body is not valid JSON{where}", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    return body
+
+
+def _listing(registry: Registry) -> list[Json]:
+    """Every name that something can serve now."""
+    listed = []
+    for name in registry.names():
+        members = [
+            each
+            for tier in registry.members(registry.resolve(name))
+            for model in tier
+            for each in registry.models[model]
+        ]
+        usable = [registry.deployments[each] for each in members if registry.deployments[each].missing is None]
+        if usable:
+            owners = sorted({each.provider for each in usable})
+            windows = [each.window for each in usable if each.window]
+            window = {"context_window": max(windows)} if windows else {}
+            listed.append({"id": name, "object": "model", "created": 0, "owned_by": "+".join(owners), **window})
+    return listed
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)  # noqa: S101  (registered for this class)
+    return error_response(error)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 500)
+    text = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not possible here"}
+    return error_response(
+        InvalidRequest(text.get(status, "the request is wrong"), code=f"http_{status}", status=status)
+    )
+
+
+async def _fault(_: Request, error: Exception) -> Response:
+    log.error("a fault of the router", exc_info=error)
+    return error_response(InternalError("a fault of the router; its log has more"))

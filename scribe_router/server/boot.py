@@ -1,0 +1,72 @@
+"""Builds the application of one worker process from its environment, and binds the address for all of them."""
+
+import os
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from scribe_router.config.load import load_config
+from scribe_router.errors import ConfigError
+from scribe_router.registry import Registry
+from scribe_router.router import Router
+from scribe_router.sandboxed import sandboxed
+from scribe_router.server.app import create_app
+from scribe_router.server.guard import Guard
+
+CONFIG, POLICIES, SANDBOX = "SCRIBE_CONFIG", "SCRIBE_POLICIES", "SCRIBE_SANDBOX_URL"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+GRACE_SECONDS = 30
+
+
+def registry() -> Registry:
+    """The registry that the environment names. Raises `ConfigError`."""
+    policies = os.environ.get(POLICIES)
+    found = load_config(Path(os.environ[CONFIG]), Path(policies) if policies else None, os.environ).or_raise()
+    url = os.environ.get(SANDBOX)
+    return sandboxed(found, url) if url else found
+
+
+def app() -> Guard:
+    """The application of this process."""
+    return create_app(Router(registry()))
+
+
+def check_address(found: Registry, host: str) -> None:
+    """Raises `ConfigError` for an address that others can reach while nothing asks them for a key."""
+    if found.access is None and host not in LOOPBACK:
+        raise ConfigError((f"{host} can be reached by others, and without policies/access.yaml nobody needs a key",))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address. Raises `OSError` when it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    bound.set_inheritable(True)
+    return bound
+
+
+def run(bound: socket.socket, workers: int) -> None:
+    """Serve until a signal ends it: stop accepting, finish what is under way, settle, flush."""
+    config = uvicorn.Config(
+        "scribe_router.server.boot:app",
+        factory=True,
+        workers=workers,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    if workers == 1:
+        server.run(sockets=[bound])
+        return
+    from uvicorn.supervisors import Multiprocess
+
+    Multiprocess(config, [bound]).run()

@@ -1,0 +1,66 @@
+"""A stream of chunks as server-sent events. The head goes out when the stream has committed; the client may hang up."""
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+from scribe_router.errors import StreamError
+from scribe_router.exchange import Json
+from scribe_router.server.guard import Receive, Scope, Send
+from scribe_router.server.headers import answer_headers
+from scribe_router.stream import AnswerStream
+
+HEADERS = [
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),
+]
+
+
+class EventStream(Response):
+    """Sends an `AnswerStream`; closes it whatever happens."""
+
+    def __init__(self, stream: AnswerStream) -> None:
+        self._stream = stream
+        super().__init__(status_code=200)
+        headers = [*HEADERS, *answer_headers(stream.exchange.receipt(), stream=True)]
+        self.raw_headers = [(name.encode(), value.encode()) for name, value in headers]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        sender = asyncio.current_task()
+        gone = asyncio.create_task(_cancel_when_gone(receive, sender))
+        try:
+            await self._send(send)
+        except asyncio.CancelledError:
+            if not gone.done():
+                raise
+        finally:
+            gone.cancel()
+            await self._stream.aclose()
+
+    async def _send(self, send: Send) -> None:
+        try:
+            async for chunk in self._stream:
+                await _event(send, chunk)
+        except StreamError as error:
+            await _event(send, error.to_openai())
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        receipt = self._stream.exchange.receipt()
+        last = json.dumps({"request_id": receipt.request_id, "cost_usd": receipt.cost_usd, "mark": receipt.mark})
+        await send({"type": "http.response.body", "body": f": scribe {last}\n\ndata: [DONE]\n\n".encode()})
+
+
+async def _event(send: Send, payload: Json) -> None:
+    data = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
+
+
+async def _cancel_when_gone(receive: Receive, sender: "asyncio.Task[Any] | None") -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if sender is not None:
+        sender.cancel()

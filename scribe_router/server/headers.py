@@ -1,0 +1,42 @@
+"""What an answer tells about itself in `x-scribe-*` headers. Every value is made safe for a header line."""
+
+from scribe_router.errors import RequestError
+from scribe_router.exchange import Exchange, Receipt
+
+
+def answer_headers(receipt: Receipt, *, stream: bool = False) -> list[tuple[str, str]]:
+    """The headers of an answer. The cost of a stream is not known yet; it comes in its last comment."""
+    values = {
+        "x-scribe-request-id": receipt.request_id,
+        "x-scribe-model": receipt.model,
+        "x-scribe-deployment": receipt.deployment,
+        "x-scribe-provider": receipt.provider,
+        "x-scribe-lane": receipt.lane,
+        "x-scribe-attempts": receipt.attempts,
+        "x-scribe-cost-usd": None if stream else receipt.cost_usd,
+        "x-scribe-output-cap": _cap(receipt),
+    }
+    headers = [(name, safe(str(value))) for name, value in values.items() if value is not None]
+    return headers + [("x-scribe-warning", safe(warning)) for warning in receipt.warnings]
+
+
+def error_headers(error: RequestError) -> list[tuple[str, str]]:
+    """The headers of an error: whether to try again, and the exchange that ended with it."""
+    headers = list(error.headers().items())
+    exchange = error.exchange
+    if isinstance(exchange, Exchange):
+        headers.append(("x-scribe-request-id", exchange.id))
+        headers.append(("x-scribe-attempts", str(len(exchange.attempts))))
+    return headers
+
+
+def safe(value: str) -> str:
+    """Visible ASCII only: a name that a client sent cannot start a header of its own."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in value)[:500]
+
+
+def _cap(receipt: Receipt) -> str | None:
+    if receipt.output_cap is None:
+        return None
+    chosen = f"; {receipt.cap_origin}" if receipt.cap_origin in ("default", "clamped") else ""
+    return f"{receipt.output_cap}{chosen}"

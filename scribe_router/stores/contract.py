@@ -1,0 +1,105 @@
+"""What every store promises: rows of attempts, and counters that never pass their caps.
+
+A row is written and its charges are reserved in one step, before any byte goes upstream. Settlement replaces the
+reservation with the truth, once, from what the row stored. Amounts are integer nano-dollars, times float seconds.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from scribe_router.errors import ScribeError
+from scribe_router.exchange import Charge, Mark
+
+
+class StoreUnavailable(ScribeError):
+    """The store did not answer in time, or cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An attempt as the ledger records it when it is reserved; it holds all that settlement will need."""
+
+    attempt: str
+    exchange: str
+    principal: str
+    user: str
+    model: str
+    deployment: str
+    provider: str
+    lane: str
+    opened: float
+    bound: int
+    charges: tuple[Charge, ...]
+    price: dict[str, Any]
+    cap: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The reservation stands. `amount` is between the floor that was asked for and the bound."""
+
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """settled + reserved + what was asked for is above the cap of `charge`; nothing was reserved."""
+
+    charge: Charge
+    settled: int
+    reserved: int
+
+    @property
+    def left(self) -> int:
+        return self.charge.cap - self.settled - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an attempt ended: its true cost (None: there is no price) and where that figure comes from."""
+
+    attempt: str
+    cost: int | None
+    mark: Mark
+    outcome: str
+    closed: float
+    usage: dict[str, Any] | None = None
+    raw_usage: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One counter as it stands."""
+
+    name: str
+    settled: int
+    reserved: int
+
+
+class Ledger(Protocol):
+    """The contract of both stores."""
+
+    async def reserve(self, row: Row, floor: int) -> Granted | Refused:
+        """Reserve `row.bound`, or as much as every charge has left if that is at least `floor`.
+
+        Idempotent by attempt id. Raises `StoreUnavailable`.
+        """
+
+    def settle(self, settlement: Settlement) -> None:
+        """Replace the reservation by the truth. Cannot be cancelled; the first call for an attempt counts, and one
+        more may replace a provisional settlement of a sweep."""
+
+    async def flush(self) -> None:
+        """Wait until everything handed to `settle` so far is committed."""
+
+    async def counters(self) -> dict[str, Counter]:
+        """Every counter by name, for explain, reports and the self-check."""
+
+    async def rows(self, *, exchange: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """Rows, newest first."""
+
+    async def check(self) -> list[str]:
+        """Compare counters with rows; one line for each difference, empty when they agree."""
+
+    def close(self) -> None:
+        """Commit what is pending and let go of the files. Idempotent."""

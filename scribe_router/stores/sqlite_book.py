@@ -1,0 +1,197 @@
+"""The rules of the ledger as SQL: what may be reserved, what a settlement moves, what a sweep takes over.
+
+It runs inside a transaction of the writer's thread. It knows rows, counters and owners. It must never know threads,
+event loops, retries, or what a limit means.
+"""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scribe_router.exchange import Charge, Mark
+from scribe_router.stores.contract import Granted, Refused, Row, Settlement, StoreUnavailable
+from scribe_router.stores.sqlite_owners import Owner, bury, owners
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS attempts (
+    attempt TEXT PRIMARY KEY, exchange TEXT NOT NULL, principal TEXT NOT NULL, user TEXT NOT NULL,
+    model TEXT NOT NULL, deployment TEXT NOT NULL, provider TEXT NOT NULL, lane TEXT NOT NULL,
+    opened REAL NOT NULL, bound INTEGER NOT NULL, charges TEXT NOT NULL, price TEXT NOT NULL, cap INTEGER,
+    owner TEXT NOT NULL, granted INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'reserved',
+    provisional INTEGER NOT NULL DEFAULT 0, exceeded INTEGER NOT NULL DEFAULT 0,
+    cost INTEGER, mark TEXT, outcome TEXT, closed REAL, usage TEXT, raw_usage TEXT);
+CREATE INDEX IF NOT EXISTS attempts_of_exchange ON attempts (exchange);
+CREATE INDEX IF NOT EXISTS reserved_by_owner ON attempts (owner) WHERE state = 'reserved';
+CREATE TABLE IF NOT EXISTS counters (
+    name TEXT PRIMARY KEY, settled INTEGER NOT NULL, reserved INTEGER NOT NULL) WITHOUT ROWID;
+"""
+GRANTED = "SELECT granted FROM attempts WHERE attempt = ?"
+COUNTER = "SELECT settled, reserved FROM counters WHERE name = ?"
+INSERT = """INSERT INTO attempts (attempt, exchange, principal, user, model, deployment, provider, lane, opened, bound,
+    charges, price, cap, owner, granted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+MOVE = """INSERT INTO counters (name, settled, reserved) VALUES (?, ?, ?) ON CONFLICT (name)
+    DO UPDATE SET settled = settled + excluded.settled, reserved = reserved + excluded.reserved"""
+STATE = "SELECT state, provisional, granted, cost, charges FROM attempts WHERE attempt = ?"
+SETTLE = """UPDATE attempts SET state = 'settled', provisional = ?, exceeded = ?, cost = ?, mark = ?, outcome = ?,
+    closed = ?, usage = ?, raw_usage = ? WHERE attempt = ?"""
+RESERVING = "SELECT DISTINCT owner FROM attempts WHERE state = 'reserved'"
+RESERVED = "SELECT attempt, granted FROM attempts WHERE state = 'reserved' AND owner = ?"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Settlements that named no row, although they cost something."""
+
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """An open database, its owner, and the rules."""
+
+    connection: sqlite3.Connection
+    owner: Owner
+    folder: Path
+    clock: Callable[[], float]
+    tally: Tally
+
+    def reserve(self, row: Row, price: str, floor: int) -> Granted | Refused:
+        """Write the row with as much of its bound as every charge has left, or refuse and write nothing."""
+        known = self.connection.execute(GRANTED, (row.attempt,)).fetchone()
+        if known is not None:
+            return Granted(known[0])
+        decision = decide(row, floor, [self._counter(charge) for charge in row.charges])
+        if isinstance(decision, Granted):
+            self._write(row, price, decision.amount)
+        return decision
+
+    def _counter(self, charge: Charge) -> tuple[int, int]:
+        found = self.connection.execute(COUNTER, (charge.counter,)).fetchone()
+        return (found[0], found[1]) if found else (0, 0)
+
+    def _write(self, row: Row, price: str, amount: int) -> None:
+        values = (
+            *(row.attempt, row.exchange, row.principal, row.user, row.model, row.deployment, row.provider, row.lane),
+            *(row.opened, row.bound, charges_json(row.charges, amount), price, row.cap, self.owner.id, amount),
+        )
+        self.connection.execute(INSERT, values)
+        self.connection.executemany(MOVE, [(charge.counter, 0, amount) for charge in row.charges])
+
+    def settle(self, settlement: Settlement, usage: str | None, raw_usage: str | None) -> bool:
+        """Apply the settlement if it is the first, or the first true one after a sweep; whether it was applied."""
+        found = self.connection.execute(STATE, (settlement.attempt,)).fetchone()
+        if found is None:
+            self._unknown(settlement)
+            return False
+        state, provisional, granted, cost, charges = found
+        swept = settlement.mark is Mark.SWEPT
+        if state == "settled" and (swept or not provisional):
+            return False
+        truth = settlement.cost or 0
+        settled, reserved = truth - (cost or 0), (-1 if state == "reserved" else 0)
+        moves = [(charge["counter"], settled, reserved * charge["amount"]) for charge in json.loads(charges)]
+        self.connection.executemany(MOVE, moves)
+        values = (swept, truth > granted, settlement.cost, str(settlement.mark), settlement.outcome)
+        self.connection.execute(SETTLE, (*values, settlement.closed, usage, raw_usage, settlement.attempt))
+        return True
+
+    def _unknown(self, settlement: Settlement) -> None:
+        """A zero without a row is what a caller settles whose `reserve` was cancelled: no money is missing."""
+        if settlement.cost:
+            self.tally.unknown += 1
+            logger.error(
+                "attempt %s: no such row, its cost of %d is not counted; reserve before settling",
+                settlement.attempt,
+                settlement.cost,
+            )
+
+    def sweep(self) -> int:
+        """Settle what dead owners had reserved, provisionally, at the granted amounts; how many rows."""
+        reserving = {owner for (owner,) in self.connection.execute(RESERVING)}
+        others = (reserving | owners(self.folder)) - {self.owner.id}
+        return sum(self._inherit(owner) for owner in sorted(others) if bury(self.folder, owner))
+
+    def _inherit(self, owner: str) -> int:
+        rows = self.connection.execute(RESERVED, (owner,)).fetchall()
+        for attempt, granted in rows:
+            self.settle(Settlement(attempt, granted, Mark.SWEPT, "crashed", self.clock()), None, None)
+        return len(rows)
+
+    def tick(self) -> int:
+        """The recurring work of the writer's thread."""
+        swept = self.sweep()
+        if swept:
+            logger.warning("%d reservations of ended processes are settled provisionally", swept)
+        return swept
+
+    def close(self) -> None:
+        """Only when the connection is closed may others take this owner for dead."""
+        self.connection.close()
+        self.owner.release()
+
+
+def decide(row: Row, floor: int, counters: list[tuple[int, int]]) -> Granted | Refused:
+    """What may be reserved when each charge's counter stands at (settled, reserved)."""
+    refusals = [Refused(charge, *counter) for charge, counter in zip(row.charges, counters, strict=True)]
+    tightest = min(refusals, key=lambda refusal: refusal.left, default=None)
+    if tightest is None or tightest.left >= row.bound:
+        return Granted(row.bound)
+    return Granted(tightest.left) if tightest.left >= floor else tightest
+
+
+def charges_json(charges: tuple[Charge, ...], amount: int) -> str:
+    """The charges as the row keeps them; settlement reads nothing else."""
+    return json.dumps(
+        [
+            {"counter": charge.counter, "limit": charge.limit, "scope": charge.scope, "window": charge.window}
+            | {"cap": charge.cap, "amount": amount}
+            for charge in charges
+        ]
+    )
+
+
+def open_book(path: Path, *, full_sync: bool, clock: Callable[[], float], tally: Tally) -> Book:
+    """Open or create the database, then claim an owner: its lock is held before its first row can be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(path.name + ".owners")
+    connection = sqlite3.connect(path, timeout=0.0, isolation_level=None)
+    try:
+        _prepare(connection, path, "FULL" if full_sync else "NORMAL")
+        return Book(connection, Owner(folder), folder, clock, tally)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise StoreUnavailable(
+            f"ledger {path}: has schema version {version}, this program knows {VERSION}; use a newer program"
+        )
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreUnavailable(f"ledger {path}: no write-ahead log is possible here; put it on a local disk")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    if version < VERSION:
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
+
+
+def read_only(path: Path) -> "closing[sqlite3.Connection]":
+    """A second connection for reports: readers do not hold up the writer."""
+    return closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0, isolation_level=None))
+
+
+def as_dict(row: sqlite3.Row) -> dict[str, Any]:
+    """A row of `attempts` with its JSON read and its flags as booleans."""
+    found = dict(row)
+    found |= {name: json.loads(found[name]) for name in ("charges", "price", "usage", "raw_usage") if found[name]}
+    return found | {name: bool(found[name]) for name in ("provisional", "exceeded")}

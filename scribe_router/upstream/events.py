@@ -1,0 +1,71 @@
+"""A chat stream as it is read: when it commits, what it used, whether it ended as it should.
+
+Knows OpenAI's chunk format, which both lanes deliver; never where the chunks came from.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from scribe_router.exchange import Json
+
+DONE: Json = {}  # what a lane yields for `[DONE]`
+Events = AsyncIterator[Json]
+_CONTENT = (
+    "content",
+    "tool_calls",
+    "reasoning_content",
+    "reasoning",
+    "function_call",
+    "refusal",
+    "audio",
+    "thinking_blocks",
+)
+
+
+class StreamReader:
+    """Watches the chunks of one stream. `expected` is the number of choices that were asked for."""
+
+    def __init__(self, expected: int = 1) -> None:
+        self._expected = expected
+        self._finished: set[int] = set()
+        self.committed = False
+        self.done = False
+        self.usage: Json | None = None
+
+    @property
+    def complete(self) -> bool:
+        """A finish reason for every choice, or the end mark."""
+        return self.done or len(self._finished) >= self._expected
+
+    def see(self, chunk: Json) -> None:
+        """Take note of one chunk."""
+        if chunk is DONE:
+            self.done = True
+            return
+        usage = chunk.get("usage")
+        if isinstance(usage, Mapping) and usage:
+            self.usage = dict(usage)
+        for choice in chunk.get("choices") or ():
+            if choice.get("finish_reason"):
+                self._finished.add(choice.get("index") or 0)
+            delta = choice.get("delta") or {}
+            if any(delta.get(name) for name in _CONTENT):
+                self.committed = True
+
+
+def only_usage(chunk: Json) -> bool:
+    """Whether a chunk carries usage and nothing else."""
+    return bool(chunk.get("usage")) and not any(
+        choice.get("finish_reason") or any((choice.get("delta") or {}).values())
+        for choice in chunk.get("choices") or ()
+    )
+
+
+def for_client(chunk: Json, model: str, *, wants_usage: bool) -> Json | None:
+    """The chunk as the client gets it: its own name for the model, usage only where it asked; None to leave it out."""
+    if only_usage(chunk):
+        return {**chunk, "model": model, "choices": []} if wants_usage else None
+    shown: dict[str, Any] = {**chunk, "model": model}
+    if not wants_usage:
+        shown.pop("usage", None)
+    return shown
