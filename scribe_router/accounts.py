@@ -3,17 +3,40 @@
 Knows no wire format beyond the shaped body's size and its output cap, and nothing of HTTP.
 """
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 
 from scribe_router.errors import BudgetExceeded
-from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, usd
+from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, Mark, Usage, usd
 from scribe_router.policies.budgets import BudgetsPolicy, charges, renews
 from scribe_router.policies.prices import Price, affordable_cap, bound, cost
 from scribe_router.policies.settlement import settled
 from scribe_router.policies.usage import normalise
-from scribe_router.stores.contract import Ledger, Refused, Row, Settlement
-from scribe_router.upstream.shape import Shaped, default_cap, input_ceiling
+from scribe_router.stores.contract import Ledger, Refused, Row, Settlement, StoreUnavailable
+from scribe_router.upstream.shape import CAPS, Shaped, default_cap, input_ceiling
+
+
+@dataclass(frozen=True, slots=True)
+class _Quote:
+    """What one shaped request can cost: `least` is the smallest output cap that clamping may leave."""
+
+    price: Price | None
+    ceiling: int
+    choices: int
+    least: int
+
+    def bound(self, cap: int) -> int:
+        """Nano-dollars; zero without a price, since then no limit applies."""
+        return bound(self.price, self.ceiling, cap, self.choices) if self.price else 0
+
+    def affordable(self, cap: int, granted: int) -> int:
+        """The largest cap, up to `cap`, that `granted` pays for."""
+        if self.price is None or granted >= self.bound(cap):
+            return cap
+        fits = affordable_cap(self.price, self.ceiling, granted, self.choices)
+        return cap if fits is None else min(cap, fits)
 
 
 class Accounts:
@@ -26,77 +49,48 @@ class Accounts:
         """Reserve the bound of this attempt and return the request with the output cap that the bound rests on.
 
         The cap is the client's, else the deployment's default, and smaller where only a smaller one can be paid.
-        Raises `BudgetExceeded` and `StoreUnavailable`.
+        Raises `BudgetExceeded` and `StoreUnavailable`; whatever it raises, nothing stays reserved.
         """
         now = self._clock()
         scopes = charges(self._budgets, user=exchange.principal.user, now=now)
-        shaped, least = self._capped(attempt, shaped)
-        price, ceiling, cap = shaped.deployment.price, self._ceiling(shaped, scopes, least), shaped.cap or 0
-        attempt.bound = bound(price, ceiling, cap, shaped.choices) if price else 0
-        floor = bound(price, ceiling, least, shaped.choices) if price else 0
-        answer = await self._ledger.reserve(self._row(exchange, attempt, shaped, scopes), floor)
+        shaped = _capped(exchange, attempt, shaped)
+        quote = self._quote(shaped, scopes)
+        attempt.bound, floor = quote.bound(shaped.cap or 0), quote.bound(quote.least)
+        try:
+            answer = await self._ledger.reserve(_row(exchange, attempt, shaped, scopes, now), floor)
+        except asyncio.CancelledError:
+            self._release(attempt)  # it may have been written
+            raise
         if isinstance(answer, Refused):
             raise _refusal(answer, floor, now)
         attempt.granted = answer.amount
-        if price is not None and answer.amount < attempt.bound:
-            cap = affordable_cap(price, ceiling, answer.amount, shaped.choices) or cap
-            attempt.cap, attempt.cap_origin = cap, "clamped"
-            shaped = shaped.with_cap(cap)
-        if price is not None and bound(price, input_ceiling(shaped, cap) or 0, cap, shaped.choices) > attempt.granted:
-            raise AssertionError("the request that would leave is dearer than what was reserved for it")
-        return shaped
+        try:
+            return _granted(attempt, shaped, quote)
+        except BaseException:
+            self._release(attempt)
+            raise
 
-    def _capped(self, attempt: Attempt, shaped: Shaped) -> tuple[Shaped, int]:
-        """The request with the cap it asks for (or the default), and the smallest cap that clamping may leave."""
-        if shaped.api != "chat":
-            return shaped, 0
-        cap = shaped.requested_cap or default_cap(shaped)
-        attempt.cap, attempt.cap_origin = cap, "client" if shaped.requested_cap else "default"
+    def _quote(self, shaped: Shaped, scopes: tuple[Charge, ...]) -> _Quote:
+        """Raises `BudgetExceeded` where a limit applies and nothing bounds the cost."""
+        cap, price = shaped.cap or 0, shaped.deployment.price
         least = min(cap, self._budgets.minimum_useful_output) if self._budgets.clamps else cap
-        return shaped.with_cap(cap), least
-
-    def _ceiling(self, shaped: Shaped, scopes: tuple[Charge, ...], least: int) -> int:
-        price, ceiling = shaped.deployment.price, input_ceiling(shaped, least)
+        ceiling = input_ceiling(shaped, least)
         if scopes and (price is None or (ceiling is None and not price.free)):
             what = "has no price" if price is None else "has no known window, and the request has content by reference"
             name = shaped.deployment.id
             raise BudgetExceeded(f"{name} {what}, so {scopes[0].limit} cannot bound its cost", limit=scopes[0].limit)
-        return ceiling or 0
-
-    def _row(self, exchange: Exchange, attempt: Attempt, shaped: Shaped, scopes: tuple[Charge, ...]) -> Row:
-        price = shaped.deployment.price
-        return Row(
-            attempt=attempt.id,
-            exchange=exchange.id,
-            principal=exchange.principal.name,
-            user=exchange.principal.user,
-            model=shaped.deployment.litellm_model,
-            deployment=shaped.deployment.id,
-            provider=shaped.deployment.provider,
-            lane=attempt.lane,
-            opened=self._clock(),
-            bound=attempt.bound,
-            charges=scopes,
-            price=price.to_row() if price else {},
-            cap=shaped.cap,
-        )
+        # Without a limit the size of what is there will do: it only stands in for usage that never comes.
+        return _Quote(price, len(shaped.encoded()) if ceiling is None else ceiling, shaped.choices, least)
 
     def settle(self, attempt: Attempt, price: Price | None, usage: Json | None, failure: AttemptFailed | None) -> None:
         """Replace the reservation by what the attempt really cost. Cannot be cancelled, and never waits."""
         counted = normalise(usage)
-        true_cost = None
-        if counted is not None:
-            true_cost = counted.reported_cost
-            if true_cost is None and price is not None:
-                true_cost = cost(price, counted)
-        attempt.usage = counted
-        attempt.ended = self._clock()
-        if price is not None and price.free and true_cost is None:
-            true_cost = 0
+        true_cost, reported = _true_cost(price, counted)
+        attempt.usage, attempt.ended = counted, self._clock()
         attempt.cost, attempt.mark = settled(
             reached=failure.reached if failure else None,
             true_cost=true_cost,
-            reported=counted is not None and counted.reported_cost is not None,
+            reported=reported,
             granted=attempt.granted,
             priced=price is not None,
         )
@@ -112,8 +106,72 @@ class Accounts:
                 closed=attempt.ended,
                 usage=None if counted is None else asdict(counted),
                 raw_usage=usage,
+                cap=attempt.cap,
             )
         )
+
+    def _release(self, attempt: Attempt) -> None:
+        with suppress(StoreUnavailable):
+            self._ledger.settle(Settlement(attempt.id, 0, Mark.ZERO, "not_sent", self._clock()))
+
+
+def _capped(exchange: Exchange, attempt: Attempt, shaped: Shaped) -> Shaped:
+    """The request with the output cap that it asks for, or the default. Embeddings have none."""
+    if shaped.api != "chat":
+        return shaped
+    cap = shaped.requested_cap or default_cap(shaped)
+    attempt.cap = cap
+    attempt.cap_origin = "client" if any(exchange.call.body.get(name) for name in CAPS) else "default"
+    return shaped.with_cap(cap)
+
+
+def _granted(attempt: Attempt, shaped: Shaped, quote: _Quote) -> Shaped:
+    """The request with the cap that was granted. The bound was taken of this very body, or is taken anew."""
+    cap = shaped.cap or 0
+    affordable = quote.affordable(cap, attempt.granted)
+    if affordable == cap:
+        return shaped
+    attempt.cap, attempt.cap_origin = affordable, "clamped"
+    shaped = shaped.with_cap(affordable)
+    ceiling = input_ceiling(shaped, affordable)
+    anew = replace(quote, ceiling=quote.ceiling if ceiling is None else ceiling)
+    if anew.bound(affordable) > attempt.granted:
+        raise AssertionError("the request that would leave is dearer than what was reserved for it")
+    return shaped
+
+
+def _row(exchange: Exchange, attempt: Attempt, shaped: Shaped, scopes: tuple[Charge, ...], now: float) -> Row:
+    deployment = shaped.deployment
+    return Row(
+        attempt=attempt.id,
+        exchange=exchange.id,
+        principal=exchange.principal.name,
+        user=exchange.principal.user,
+        model=deployment.litellm_model,
+        deployment=deployment.id,
+        provider=deployment.provider,
+        lane=attempt.lane,
+        opened=now,
+        bound=attempt.bound,
+        charges=scopes,
+        price=deployment.price.to_row() if deployment.price else {},
+        cap=shaped.cap,
+    )
+
+
+def _true_cost(price: Price | None, usage: Usage | None) -> tuple[int | None, bool]:
+    """(cost, whether the provider named it); None where neither usage nor the provider tells.
+
+    A zero that a provider reports for a paid model is no figure, and no prompt has no tokens.
+    """
+    paid = price is not None and not price.free
+    if usage is not None and usage.reported_cost is not None and (usage.reported_cost or not paid):
+        return usage.reported_cost, True
+    if price is None:
+        return None, False
+    if not paid:
+        return 0, False
+    return (cost(price, usage), False) if usage is not None and usage.input else (None, False)
 
 
 def _refusal(refused: Refused, floor: int, now: float) -> BudgetExceeded:

@@ -30,6 +30,7 @@ Policies = Annotated[
     Path | None,
     typer.Option("--policies", help="Folder of policies; default $SCRIBE_POLICIES, then policies/ beside it."),
 ]
+AsSandbox = Annotated[bool, typer.Option("--sandbox", help="As with serve --sandbox: no deployment lacks its key.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", help="NAME=value lines, added to the environment.")]
 
 
@@ -126,6 +127,7 @@ def explain(
     request: Annotated[Path | None, typer.Option(help="A request's JSON body; - reads it from standard input.")] = None,
     api: Annotated[str, typer.Option(help="chat or embeddings.")] = "chat",
     seed: Annotated[int, typer.Option(help="Decides between equals, as chance does when serving.")] = 0,
+    sandbox: AsSandbox = False,
     config: Config = None,
     policies: Policies = None,
     env_file: EnvFile = None,
@@ -139,7 +141,7 @@ def explain(
 
     if api not in ("chat", "embeddings"):
         _fail(f"--api is chat or embeddings, not {api}")
-    found = _registry(config, policies, env_file)
+    found = _registry(config, policies, env_file, sandbox=sandbox)
     body = {**_request(request), **({"model": model} if model else {})}
     try:
         call = Call("embeddings" if api == "embeddings" else "chat", body)
@@ -149,11 +151,13 @@ def explain(
 
 
 @app.command()
-def models(config: Config = None, policies: Policies = None, env_file: EnvFile = None) -> None:
+def models(
+    sandbox: AsSandbox = False, config: Config = None, policies: Policies = None, env_file: EnvFile = None
+) -> None:
     """List every name that can be asked for, and what is behind it."""
     from scribe_router.explain import listing
 
-    typer.echo(listing(_registry(config, policies, env_file)))
+    typer.echo(listing(_registry(config, policies, env_file, sandbox=sandbox)))
 
 
 @app.command()
@@ -220,11 +224,14 @@ def _load(config: Path | None, policies: Path | None, env_file: Path | None) -> 
     return load_config(found, folder, os.environ)
 
 
-def _registry(config: Path | None, policies: Path | None, env_file: Path | None) -> Any:
+def _registry(config: Path | None, policies: Path | None, env_file: Path | None, *, sandbox: bool) -> Any:
+    from scribe_router.sandboxed import sandboxed
+
     try:
-        return _load(config, policies, env_file).or_raise()
+        found = _load(config, policies, env_file).or_raise()
     except ConfigError as error:
         _fail(error)
+    return sandboxed(found, "http://sandbox") if sandbox else found
 
 
 def _request(path: Path | None) -> dict[str, Any]:
@@ -242,6 +249,7 @@ def _request(path: Path | None) -> dict[str, Any]:
 def _log_requests() -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("scribe_router").setLevel(logging.INFO)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns when a client hangs up
 
 
 def _say_hello(registry: Any, host: str, port: int) -> None:

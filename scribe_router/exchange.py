@@ -50,6 +50,7 @@ class Mark(StrEnum):
     ZERO = "zero"
     DOUBT = "doubt"
     SWEPT = "swept"
+    RELEASED = "released"
     UNPRICED = "unpriced"
 
 
@@ -113,12 +114,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One scope that an attempt counts against: a limit, whose window it is, and the cap of that window."""
+    """One scope that an attempt counts against: a limit, whose window it is, and the cap of that window.
+
+    A counter that does not exist yet starts with the rows opened at or after `since` (the window's start) whose fields
+    match, such as `(("user", "alice"),)`; with neither `since` nor `match` it starts at zero.
+    """
 
     limit: str
     scope: str
     window: str
     cap: int
+    since: float | None = None
+    match: tuple[tuple[str, str], ...] = ()
 
     @property
     def counter(self) -> str:

@@ -1,59 +1,123 @@
 """A plan as text: which deployments are tried in which order and why, and why not the others. Prints, never decides."""
 
+from collections.abc import Iterable, Sequence
+
+from scribe_router.exchange import usd
 from scribe_router.plan import Candidate, Plan
-from scribe_router.registry import Registry
+from scribe_router.policies.prices import Price
+from scribe_router.registry import Deployment, Registry
+
+CONTEXT = "only when the request is too long, after wider ones of those above"
+CONTENT = "only when a provider refuses the content"
 
 
 def describe(plan: Plan, registry: Registry) -> str:
     """The plan as lines."""
-    lines = [
-        f"{plan.facts.model or '(no model)'} -> {plan.model}   api {plan.facts.api}   configuration {registry.version}"
-    ]
-    lines += [f"warning: {warning}" for warning in plan.warnings]
-    lines += _section("tried in this order", plan.candidates, registry)
-    lines += _section("after a context-length failure", plan.context_window, registry)
-    lines += _section("after a content-policy failure", plan.content_policy, registry)
+    lines = [_question(plan, registry), *(f"! {warning}" for warning in plan.warnings)]
+    sections = (
+        ("tried in this order", plan.candidates),
+        (CONTEXT, plan.context_window),
+        (CONTENT, plan.content_policy),
+    )
+    tables = [(title, [_cells(n, each, registry) for n, each in enumerate(found, 1)]) for title, found in sections]
+    widths = _widths([_HEAD, *(row for _, rows in tables for row in rows)])
+    for title, rows in tables:
+        if rows:
+            lines += ["", title, *(_row(cells, widths) for cells in (_HEAD, *rows))]
     if plan.excluded:
-        lines += ["", "left out"]
-        lines += [f"  -  {each.deployment:<28} {each.rule}: {each.reason}" for each in plan.excluded]
+        left_out = [("-", each.deployment, f"{each.rule}: {each.reason}") for each in plan.excluded]
+        lines += ["", "left out", *_rows(left_out)]
     return "\n".join(lines)
 
 
-def _section(title: str, candidates: tuple[Candidate, ...], registry: Registry) -> list[str]:
-    if not candidates:
-        return []
-    return ["", title, *(f"  {n}. {_line(each, registry)}" for n, each in enumerate(candidates, 1))]
+_HEAD = ("", "deployment", "provider", "lane", "window", "usd in/out per million", "because of")
 
 
-def _line(candidate: Candidate, registry: Registry) -> str:
+def _question(plan: Plan, registry: Registry) -> str:
+    asked = plan.facts.model or "(no model: the default)"
+    steps = [asked, *(name for name in (plan.requested, plan.model) if name != asked)]
+    kind = "group" if plan.model in registry.groups else "model"
+    wishes = [
+        plan.facts.api,
+        "with tools" if plan.facts.tools else "",
+        f"effort {plan.facts.effort}" if plan.facts.effort else "",
+        f"provider {plan.facts.provider}" if plan.facts.provider else "",
+        f"lane {plan.facts.lane}" if plan.facts.lane else "",
+        "" if plan.facts.fallback_enabled else "without fallbacks",
+        f"configuration {registry.version}",
+    ]
+    return f"{' -> '.join(dict.fromkeys(steps))} ({kind}): {', '.join(filter(None, wishes))}"
+
+
+def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, ...]:
     deployment = registry.deployments[candidate.deployment]
-    window = f"{candidate.window:,} tokens" if candidate.window else "window unknown"
-    price = deployment.price
-    rates = price.rates(0) if price else None
-    cost = f"{rates.input / 1e6:g}/{rates.output / 1e6:g} usd per million" if rates else "no price"
-    return f"{candidate.deployment:<28} {candidate.lane:<8} {candidate.via:<32} {window}, {cost}"
+    return (
+        f"{number}.",
+        candidate.deployment,
+        _provider(deployment),
+        candidate.lane,
+        f"{candidate.window:,}" if candidate.window else "unknown",
+        _price(deployment.price),
+        candidate.via,
+    )
+
+
+def _provider(deployment: Deployment) -> str:
+    ordinary = deployment.region in (None, "global", "local")
+    return deployment.provider if ordinary else f"{deployment.provider} {deployment.region}"
+
+
+def _price(price: Price | None) -> str:
+    """`2/10`, and with tiers `2/10, above 272,000 4/15`; tokens and USD per million tokens."""
+    if price is None:
+        return "no price"
+    if price.free:
+        return "free"
+    tiers = [(f"above {above:,} " if above else "") + _figures(price, above) for above, _ in price.tiers]
+    return ", ".join(tiers)
+
+
+def _figures(price: Price, above: int) -> str:
+    rates = price.rates(above + 1)
+    return f"{usd(rates.input * 1000)}/{usd(rates.output * 1000)}"
+
+
+def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return ("  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))).rstrip()
+
+
+def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = _widths(rows)
+    return [_row(cells, widths) for cells in rows]
 
 
 def listing(registry: Registry) -> str:
-    """Every name with what is behind it."""
-    lines = [f"{'name':<28} {'kind':<6} behind it"]
-    for name in registry.names():
-        target = registry.resolve(name)
-        kind = "alias" if target != name else "group" if name in registry.groups else "model"
-        models = [model for tier in registry.members(target) for model in tier]
-        deployments = [registry.deployments[each] for model in models for each in registry.models[model]]
-        usable = [each.id for each in deployments if each.missing is None]
-        missing = sorted({each.missing for each in deployments if each.missing})
-        behind = ", ".join(usable) if usable else f"nothing: {'; '.join(missing)}"
-        lines.append(f"{name:<28} {kind:<6} {behind}")
-    return "\n".join(lines)
+    """Every name with what is behind it: what can be used, and in brackets what cannot and why."""
+    rows = [("name", "kind", "behind it"), *(_entry(name, registry) for name in registry.names())]
+    return "\n".join(line[2:] for line in _rows(rows))
+
+
+def _entry(name: str, registry: Registry) -> tuple[str, str, str]:
+    target = registry.resolve(name)
+    kind = "alias" if target != name else "group" if name in registry.groups else "model"
+    models = [model for tier in registry.members(target) for model in tier]
+    deployments = [registry.deployments[each] for model in models for each in registry.models[model]]
+    usable = [each.id for each in deployments if each.missing is None]
+    missing = "; ".join(dict.fromkeys(each.missing for each in deployments if each.missing))
+    behind = ", ".join(usable) or "nothing"
+    default = ", default" if name in (registry.routing.default_model, registry.routing.default_embedding_model) else ""
+    return name, f"{kind}{default}", f"{behind} ({missing})" if missing else behind
 
 
 def greeting(registry: Registry, url: str) -> str:
     """What is printed when the proxy starts: where it is, what it serves, and how to call it."""
     usable = [each for each in registry.deployments.values() if each.missing is None]
     sandbox = "echo" in registry.models
-    name = "echo" if sandbox else registry.routing.default_model or (usable[0].model if usable else "MODEL")
+    name = "echo" if sandbox else _served(registry, usable)
     key = "" if registry.access is None else ' -H "Authorization: Bearer $SCRIBE_MASTER_KEY"'
     python_key = '"none"' if registry.access is None else 'os.environ["SCRIBE_MASTER_KEY"]'
     notes = [f"  {warning}" for warning in registry.warnings]
@@ -68,9 +132,20 @@ def greeting(registry: Registry, url: str) -> str:
             f"  curl -s {url}/v1/chat/completions -H 'Content-Type: application/json'{key} \\",
             f"""    -d '{{"model": "{name}", "messages": [{hello}]}}'""",
             "",
+            *(["  import os"] if registry.access is not None else []),
             "  from openai import OpenAI",
             f'  client = OpenAI(base_url="{url}/v1", api_key={python_key})',
             f'  print(client.chat.completions.create(model="{name}", messages=[{hello}]))',
             "",
         ]
     )
+
+
+def _served(registry: Registry, usable: Sequence[Deployment]) -> str:
+    """A name to show: the default if it can be used, else the first chat model that can."""
+    chat = [each for each in usable if each.mode == "chat"]
+    default = registry.routing.default_model
+    behind = registry.members(registry.resolve(default)) if default else ()
+    if default and any(each.model in tier for tier in behind for each in chat):
+        return default
+    return chat[0].model if chat else default or "MODEL"

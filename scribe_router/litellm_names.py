@@ -8,18 +8,20 @@ DEPLOYMENT = frozenset(
     anthropic_identity_token_file anthropic_issuer_audience anthropic_issuer_signing_key_ref
     anthropic_issuer_subject anthropic_issuer_ttl_seconds anthropic_issuer_url anthropic_keycloak_auth_method
     anthropic_keycloak_client_id anthropic_keycloak_client_secret_ref anthropic_keycloak_scope
-    anthropic_keycloak_token_url anthropic_organization_id anthropic_service_account_id api_base api_key api_version
-    audio auto_router_config auto_router_config_path auto_router_default_model auto_router_embedding_model
-    auto_router_max_input_chars auto_router_model_compression auto_router_routing_compression aws_access_key_id
-    aws_batch_role_arn aws_bedrock_project_id aws_bedrock_runtime_endpoint aws_external_id aws_profile_name
-    aws_region_name aws_role_name aws_secret_access_key aws_session_name aws_session_tags aws_session_token
-    aws_sts_endpoint aws_web_identity_token azure_ad_token azure_password azure_scope azure_username base_url
-    bedrock_tags bucket_name budget_duration cache_creation_input_audio_token_cost cache_creation_input_token_cost
-    cache_creation_input_token_cost_above_100k_tokens cache_creation_input_token_cost_above_100k_tokens_batches
-    cache_creation_input_token_cost_above_1hr cache_creation_input_token_cost_above_1hr_above_100k_tokens
-    cache_creation_input_token_cost_above_200k_tokens cache_creation_input_token_cost_above_200k_tokens_batches
-    cache_creation_input_token_cost_above_272k_tokens cache_creation_input_token_cost_above_272k_tokens_batches
-    cache_creation_input_token_cost_above_272k_tokens_flex
+    anthropic_keycloak_token_url anthropic_organization_id anthropic_service_account_id anthropic_version
+    anthropic_workspace_id api_base api_key api_version apikey assistant_id async_call audio auto_router_config
+    auto_router_config_path auto_router_default_model auto_router_embedding_model auto_router_max_input_chars
+    auto_router_model_compression auto_router_routing_compression auto_truncate aws_access_key_id aws_batch_role_arn
+    aws_bedrock_project_id aws_bedrock_runtime_endpoint aws_external_id aws_profile_name aws_region_name
+    aws_role_name aws_sagemaker_allow_zero_temp aws_secret_access_key aws_session_name aws_session_tags
+    aws_session_token aws_sts_endpoint aws_web_identity_token aws_workspace_id azure_ad_token
+    azure_ad_token_provider azure_password azure_scope azure_username bad_words base64_string base_url bedrock_tags
+    best_of bucket_name budget_duration cache_control_injection_points cache_creation_input_audio_token_cost
+    cache_creation_input_token_cost cache_creation_input_token_cost_above_100k_tokens
+    cache_creation_input_token_cost_above_100k_tokens_batches cache_creation_input_token_cost_above_1hr
+    cache_creation_input_token_cost_above_1hr_above_100k_tokens cache_creation_input_token_cost_above_200k_tokens
+    cache_creation_input_token_cost_above_200k_tokens_batches cache_creation_input_token_cost_above_272k_tokens
+    cache_creation_input_token_cost_above_272k_tokens_batches cache_creation_input_token_cost_above_272k_tokens_flex
     cache_creation_input_token_cost_above_272k_tokens_priority
     cache_creation_input_token_cost_above_272k_tokens_ultrafast cache_creation_input_token_cost_batches
     cache_creation_input_token_cost_flex cache_creation_input_token_cost_priority
@@ -31,16 +33,26 @@ DEPLOYMENT = frozenset(
     cache_read_input_token_cost_above_272k_tokens_flex cache_read_input_token_cost_above_272k_tokens_priority
     cache_read_input_token_cost_above_272k_tokens_ultrafast cache_read_input_token_cost_above_512k_tokens
     cache_read_input_token_cost_balanced cache_read_input_token_cost_batches cache_read_input_token_cost_flex
-    cache_read_input_token_cost_priority cache_read_input_token_cost_ultrafast citation_cost_per_token client_id
-    client_secret complexity_router_config complexity_router_default_model configurable_clientside_auth_params
-    cost_per_second custom_llm_provider default_api_key_rpm_limit default_api_key_tpm_limit default_headers
-    deployment_id drop_params extra_body extra_headers fireworks_forward_user_id frequency_penalty function_call
-    functions gcs_bucket_name google_maps_grounding_cost_per_query headers include_server_side_tool_invocations
-    input_cost_per_audio_per_second input_cost_per_audio_per_second_above_128k_tokens input_cost_per_audio_token
-    input_cost_per_audio_token_batches input_cost_per_character input_cost_per_character_above_128k_tokens
-    input_cost_per_image input_cost_per_image_above_128k_tokens input_cost_per_image_token
-    input_cost_per_image_token_batches input_cost_per_pixel input_cost_per_query input_cost_per_second
-    input_cost_per_token input_cost_per_token_above_100k_tokens input_cost_per_token_above_100k_tokens_batches
+    cache_read_input_token_cost_priority cache_read_input_token_cost_ultrafast cached_content candidate_count
+    cfg_scale chat_history citation_cost_per_token client_id client_metadata client_secret compaction
+    completion_bias_exclusion completion_bias_exclusion_first_token_only completion_bias_inclusion
+    completion_bias_inclusion_first_token_only complexity_router_config complexity_router_default_model
+    configurable_clientside_auth_params connectors container context context_length_exceeded_behavior
+    context_management contextual_control_threshold control_log_additive conversation_id cost_per_second
+    countPenalty custom_endpoint custom_llm_provider custom_param custom_prompt_dict databricks_user_agent debug
+    decoder_input_details decoding_method default_api_key_rpm_limit default_api_key_tpm_limit default_headers
+    deployment_id deployment_url details dimensions disable_optimizations do_sample documents drop_params echo
+    encoding_format end_sequence examples extra_body extra_headers fake_stream fallback_sap_modules
+    filter_kb_content_by_query_metadata filters fireworks_forward_user_id flow_id format frequencePenalty
+    frequency_penalty function_call function_name functions gcs_bucket_name gdc_token_caching gemini_api_key
+    generationConfig generation_config generation_id google_maps_grounding_cost_per_query guardrailConfig headers
+    height hf_model_name imageConfig images include_functions_info include_guardrails_info include_retrieval_info
+    include_server_side_tool_invocations include_stop_sequences input_cost_per_audio_per_second
+    input_cost_per_audio_per_second_above_128k_tokens input_cost_per_audio_token input_cost_per_audio_token_batches
+    input_cost_per_character input_cost_per_character_above_128k_tokens input_cost_per_image
+    input_cost_per_image_above_128k_tokens input_cost_per_image_token input_cost_per_image_token_batches
+    input_cost_per_pixel input_cost_per_query input_cost_per_second input_cost_per_token
+    input_cost_per_token_above_100k_tokens input_cost_per_token_above_100k_tokens_batches
     input_cost_per_token_above_128k_tokens input_cost_per_token_above_200k_tokens
     input_cost_per_token_above_200k_tokens_batches input_cost_per_token_above_200k_tokens_priority
     input_cost_per_token_above_272k_tokens input_cost_per_token_above_272k_tokens_batches
@@ -50,12 +62,19 @@ DEPLOYMENT = frozenset(
     input_cost_per_token_flex input_cost_per_token_priority input_cost_per_token_ultrafast
     input_cost_per_video_per_second input_cost_per_video_per_second_above_128k_tokens
     input_cost_per_video_per_second_above_15s_interval input_cost_per_video_per_second_above_8s_interval
-    input_cost_per_video_token input_cost_per_video_token_batches itpm keepalive_seconds litellm_credential_name
-    litellm_trace_id logit_bias logprobs max_budget max_completion_tokens max_file_size_mb max_parallel_requests
-    max_retries max_tokens merge_reasoning_content_in_choices milvus_db_name milvus_partition_names
-    milvus_text_field mock_response modalities model model_info n num_retries ocr_cost_per_credit ocr_cost_per_page
-    ocr_cost_per_page_batches openai_identity_provider_id openai_identity_token_file openai_service_account_id order
-    organization otpm output_cost_per_audio_per_second output_cost_per_audio_token output_cost_per_character
+    input_cost_per_video_token input_cost_per_video_token_batches input_type instruction instruction_override
+    is_vertex_request itpm json_mode k kb_filters keep_alive keepalive_seconds labels language length_no_input
+    length_penalty litellm_credential_name litellm_trace_id log_probs logit_bias logprobs masking maxTokenCount
+    maxTokens max_budget max_completion_tokens max_file_size_mb max_length max_new_tokens max_num_results
+    max_parallel_requests max_retries max_tokens max_tokens_to_sample maximum_tokens mcp_servers mediaSource
+    media_source media_source_bucket_owner media_source_s3_uri merge_reasoning_content_in_choices metadata method
+    milvus_db_name milvus_partition_names milvus_text_field min_new_tokens min_tokens minimum_tokens mirostat
+    mirostat_eta mirostat_tau mock_response modalities model model_info moderations n normalize num_beams num_ctx
+    num_gpu num_gqa num_predict num_retries num_return_sequences num_thread nvcf_function_id oci_compartment_id
+    oci_endpoint_id oci_fingerprint oci_key oci_key_file oci_region oci_serving_mode oci_signer oci_tenancy oci_user
+    ocr_cost_per_credit ocr_cost_per_page ocr_cost_per_page_batches openai_identity_provider_id
+    openai_identity_token_file openai_service_account_id order organization otpm outputDimensions output_config
+    output_cost_per_audio_per_second output_cost_per_audio_token output_cost_per_character
     output_cost_per_character_above_128k_tokens output_cost_per_image output_cost_per_image_1024
     output_cost_per_image_1536 output_cost_per_image_512 output_cost_per_image_token
     output_cost_per_image_token_batches output_cost_per_pixel output_cost_per_reasoning_token
@@ -70,17 +89,32 @@ DEPLOYMENT = frozenset(
     output_cost_per_token_above_272k_tokens_ultrafast output_cost_per_token_above_512k_tokens
     output_cost_per_token_balanced output_cost_per_token_batches output_cost_per_token_flex
     output_cost_per_token_priority output_cost_per_token_ultrafast output_cost_per_video_per_second
-    output_cost_per_video_token output_vector_size parallel_tool_calls prediction presence_penalty prompt_cache_key
-    prompt_cache_retention provider_affinity_header quality_router_config quality_router_default_model
-    reasoning_effort region_name regional_endpoint_uplift_multiplier regional_processing_uplift_multiplier_eu
-    regional_processing_uplift_multiplier_us request_timeout response_format rpm s3_access_key_id s3_bucket_name
-    s3_bucket_owner s3_encryption_key_id s3_endpoint_url s3_output_bucket_name s3_region_name s3_secret_access_key
-    safety_identifier search_context_cost_per_query seed service_tier stop store stream stream_options
-    stream_timeout stream_timeout_by_service_tier tag_regex tags temperature tenant_id thinking tiered_pricing
-    timeout timeout_by_service_tier tool_choice tools top_logprobs top_p tpm use_chat_completions_api
-    use_in_pass_through use_litellm_proxy use_xai_oauth user valkey_embedding_field valkey_host valkey_password
-    valkey_port valkey_ssl valkey_text_field vector_store_id verbosity vertex_credentials vertex_location
-    vertex_project watsonx_region_name web_search_options weight
+    output_cost_per_video_token output_format output_type output_vector_size p page_size page_token
+    parallel_tool_calls parameters penalty_bias penalty_exceptions_include_stop_sequences placeholder_values
+    preamble predibase_tenant_id prediction presencePenalty presence_penalty profanity_check prompt_cache_key
+    prompt_cache_retention prompt_truncate_len prompt_truncation provide_citations providerOptions
+    provider_affinity_header quality_router_config quality_router_default_model random_seed raw_completion
+    raw_prompting reasoning_effort region_name regional_endpoint_uplift_multiplier
+    regional_processing_uplift_multiplier_eu regional_processing_uplift_multiplier_us remove_end_sequence
+    remove_input repeat_last_n repeat_penalty repetition_penalties_include_completion
+    repetition_penalties_include_prompt repetition_penalty request_timeout resolution response_format response_id
+    response_mime_type response_schema retrieval_method return_full_text return_likelihood return_options
+    return_prompt route rpm runtimeSessionId runtimeUserId s3_access_key_id s3_bucket_name s3_bucket_owner
+    s3_encryption_key_id s3_endpoint_url s3_output_bucket_name s3_region_name s3_secret_access_key s3_uri
+    safe_prompt safety_identifier safety_settings sagemaker_base_url search_context_cost_per_query
+    search_queries_only seed sequence_penalty sequence_penalty_min_length service_tier sessionID session_id
+    speechConfig speed ssl_verify steps stop stopSequences stop_sequences store stream stream_mode stream_options
+    stream_timeout stream_timeout_by_service_tier suffix supports_system_prompt system system_prompt tag_regex tags
+    task task_type temperature template tenant_id text_completion tfs_z think thinking thread_id tiered_pricing
+    timeout timeout_by_service_tier timestamp_granularities tokens toolConfig tool_choice tool_results tools topK
+    topP top_k top_logprobs top_n_tokens top_p tpm transforms truncate truncate_input_tokens typical_p
+    use_chat_completions_api use_in_pass_through use_litellm_proxy use_multiplicative_frequency_penalty
+    use_multiplicative_presence_penalty use_multiplicative_sequence_penalty use_psc_endpoint_format use_ssl
+    use_xai_oauth user user_agent user_continue_message valkey_embedding_field valkey_host valkey_password
+    valkey_port valkey_ssl valkey_text_field vector_store_id verbosity vertex_ai_credentials vertex_ai_location
+    vertex_ai_project vertex_count_tokens_location vertex_credentials vertex_location vertex_project video_base64
+    video_s3_bucket_owner video_s3_uri watermark watsonx_credentials watsonx_region_name web_search_options weight
+    width workspace_id wx_credentials zen_api_key
     """.split()
 )
 
@@ -227,5 +261,132 @@ INTERPRETED = frozenset(
     user_continue_message user_id username vector_store_request_metadata verbose verbosity vertex_ai_credentials
     vertex_ai_location vertex_ai_project vertex_credentials vertex_location vertex_project voice voice_id
     wandb_api_key weave_project_id web_search_options weight workspace zero_cost_diagnostic
+    """.split()
+)
+
+MODEL_INFO = frozenset(
+    """
+    access_windows allow_fail_open annotation_cost_per_page annotation_cost_per_page_batches
+    audio_transcription_config base_model bedrock_converse_supports_strict_tools
+    bedrock_output_config_effort_ceiling blocked cache_creation_input_audio_token_cost
+    cache_creation_input_token_cost cache_creation_input_token_cost_above_100k_tokens
+    cache_creation_input_token_cost_above_100k_tokens_batches cache_creation_input_token_cost_above_1hr
+    cache_creation_input_token_cost_above_1hr_above_100k_tokens
+    cache_creation_input_token_cost_above_1hr_above_200k_tokens cache_creation_input_token_cost_above_200k_tokens
+    cache_creation_input_token_cost_above_200k_tokens_batches cache_creation_input_token_cost_above_272k_tokens
+    cache_creation_input_token_cost_above_272k_tokens_batches
+    cache_creation_input_token_cost_above_272k_tokens_decisions
+    cache_creation_input_token_cost_above_272k_tokens_flex
+    cache_creation_input_token_cost_above_272k_tokens_priority
+    cache_creation_input_token_cost_above_272k_tokens_ultrafast cache_creation_input_token_cost_batches
+    cache_creation_input_token_cost_decisions cache_creation_input_token_cost_flex
+    cache_creation_input_token_cost_priority cache_creation_input_token_cost_ultrafast
+    cache_read_input_audio_token_cost cache_read_input_image_token_cost cache_read_input_token_cost
+    cache_read_input_token_cost_above_100k_tokens cache_read_input_token_cost_above_100k_tokens_batches
+    cache_read_input_token_cost_above_200k_tokens cache_read_input_token_cost_above_200k_tokens_batches
+    cache_read_input_token_cost_above_200k_tokens_priority cache_read_input_token_cost_above_272k_tokens
+    cache_read_input_token_cost_above_272k_tokens_batches cache_read_input_token_cost_above_272k_tokens_decisions
+    cache_read_input_token_cost_above_272k_tokens_flex cache_read_input_token_cost_above_272k_tokens_priority
+    cache_read_input_token_cost_above_272k_tokens_ultrafast cache_read_input_token_cost_above_512k_tokens
+    cache_read_input_token_cost_balanced cache_read_input_token_cost_batches cache_read_input_token_cost_decisions
+    cache_read_input_token_cost_flex cache_read_input_token_cost_priority cache_read_input_token_cost_ultrafast
+    citation_cost_per_token code_interpreter_cost_per_session comment cost_per_ptu_per_hour cost_per_second
+    created_at created_by db_model default_reasoning_effort deprecation_date discoverable enable_tag_filtering
+    explicit_cache_read_input_token_cost gemini_audio_only_live gemini_native_audio
+    google_maps_grounding_cost_per_query guardrail_cost_per_unit id input_cost_per_audio_per_second
+    input_cost_per_audio_per_second_above_128k_tokens input_cost_per_audio_token input_cost_per_audio_token_batches
+    input_cost_per_audio_token_priority input_cost_per_character input_cost_per_character_above_128k_tokens
+    input_cost_per_image input_cost_per_image_above_128k_tokens input_cost_per_image_token
+    input_cost_per_image_token_batches input_cost_per_pixel input_cost_per_query input_cost_per_request
+    input_cost_per_second input_cost_per_text_message input_cost_per_token input_cost_per_token_above_100k_tokens
+    input_cost_per_token_above_100k_tokens_batches input_cost_per_token_above_128k_tokens
+    input_cost_per_token_above_200k_tokens input_cost_per_token_above_200k_tokens_batches
+    input_cost_per_token_above_200k_tokens_priority input_cost_per_token_above_272k_tokens
+    input_cost_per_token_above_272k_tokens_batches input_cost_per_token_above_272k_tokens_decisions
+    input_cost_per_token_above_272k_tokens_flex input_cost_per_token_above_272k_tokens_priority
+    input_cost_per_token_above_272k_tokens_ultrafast input_cost_per_token_above_512k_tokens
+    input_cost_per_token_balanced input_cost_per_token_batches input_cost_per_token_cache_hit
+    input_cost_per_token_decisions input_cost_per_token_flex input_cost_per_token_priority
+    input_cost_per_token_ultrafast input_cost_per_video_per_second input_cost_per_video_per_second_above_128k_tokens
+    input_cost_per_video_per_second_above_15s_interval input_cost_per_video_per_second_above_8s_interval
+    input_cost_per_video_token input_cost_per_video_token_batches input_dbu_cost_per_token internal_router_model key
+    litellm_provider max_input_tokens max_output_tokens max_tokens member_auto_router metadata mode
+    ocr_cost_per_credit ocr_cost_per_page ocr_cost_per_page_batches off_peak_pricing
+    output_cost_per_audio_per_second output_cost_per_audio_token output_cost_per_character
+    output_cost_per_character_above_128k_tokens output_cost_per_image output_cost_per_image_0.5K
+    output_cost_per_image_1024 output_cost_per_image_1536 output_cost_per_image_1K output_cost_per_image_2K
+    output_cost_per_image_4K output_cost_per_image_512 output_cost_per_image_token
+    output_cost_per_image_token_batches output_cost_per_pixel output_cost_per_reasoning_token
+    output_cost_per_reasoning_token_flex output_cost_per_reasoning_token_priority output_cost_per_second
+    output_cost_per_second_1080p output_cost_per_second_2k output_cost_per_second_480p output_cost_per_second_4k
+    output_cost_per_second_720p output_cost_per_second_768p output_cost_per_token
+    output_cost_per_token_above_100k_tokens output_cost_per_token_above_100k_tokens_batches
+    output_cost_per_token_above_128k_tokens output_cost_per_token_above_200k_tokens
+    output_cost_per_token_above_200k_tokens_batches output_cost_per_token_above_200k_tokens_priority
+    output_cost_per_token_above_272k_tokens output_cost_per_token_above_272k_tokens_batches
+    output_cost_per_token_above_272k_tokens_decisions output_cost_per_token_above_272k_tokens_flex
+    output_cost_per_token_above_272k_tokens_priority output_cost_per_token_above_272k_tokens_ultrafast
+    output_cost_per_token_above_512k_tokens output_cost_per_token_balanced output_cost_per_token_batches
+    output_cost_per_token_decisions output_cost_per_token_flex output_cost_per_token_priority
+    output_cost_per_token_ultrafast output_cost_per_video_per_second output_cost_per_video_token
+    output_dbu_cost_per_token output_vector_size prompt_cache_min_tokens provider_specific_entry ptu_count
+    ptu_effective_from ptu_effective_to reasoning_effort_levels regional_endpoint_uplift_multiplier
+    regional_processing_uplift_multiplier_eu regional_processing_uplift_multiplier_us rpm rules
+    search_context_cost_per_query search_free_requests source supported_audio_formats supported_endpoints
+    supported_modalities supported_output_modalities supported_regions supports_adaptive_thinking
+    supports_anthropic_compaction supports_anthropic_thinking_payload supports_assistant_prefill
+    supports_audio_input supports_audio_output supports_bedrock_converse_tool_result_images
+    supports_bedrock_native_structured_output supports_bedrock_runtime_chat_completions_inline_reasoning
+    supports_bedrock_runtime_chat_completions_response_format
+    supports_bedrock_runtime_chat_completions_tools_with_reasoning supports_box_questions supports_computer_use
+    supports_embedding_image_input supports_fast_mode supports_forced_tool_use supports_function_calling
+    supports_image_input supports_image_size supports_legacy_thinking supports_low_reasoning_effort
+    supports_max_reasoning_effort supports_mid_conversation_system supports_minimal_reasoning_effort
+    supports_multimodal supports_native_streaming supports_native_structured_output supports_none_reasoning_effort
+    supports_nova_canvas_image_edit supports_output_config supports_parallel_function_calling
+    supports_parallel_tool_use_config supports_pdf_input supports_prompt_cache_breakpoint supports_prompt_caching
+    supports_reasoning supports_regex_lookaround supports_response_schema supports_sampling_params supports_speed
+    supports_system_messages supports_thinking_cache_preservation supports_tool_choice supports_tool_search
+    supports_url_context supports_video_input supports_vision supports_web_search supports_xhigh_reasoning_effort
+    team_id team_public_model_name thinking_always_on tier tiered_pricing token_count_framing token_count_model
+    token_count_tokenizer tpm updated_at updated_by use_openai_responses_path uses_embed_content vertex_ai_audio_api
+    web_search_billing_unit
+    """.split()
+)
+
+PROVIDERS = frozenset(
+    """
+    a2a a2a_agent ai21 ai21_chat aiml aiohttp_openai amazon_nova anthropic anthropic_text apertis assemblyai
+    auto_router aws_polly aws_textract azure azure_ai azure_speech azure_text baseten bedrock bedrock_mantle
+    black_forest_labs bytez cerebras charity_engine chatgpt chutes clarifai cloudflare codestral cognition cohere
+    cohere_chat cometapi compactifai cortecs cursor custom custom_openai darkbloom dashscope databricks datarobot
+    deepgram deepinfra deepseek docker_model_runner dotprompt edenai elevenlabs empower fal_ai featherless_ai
+    fireworks_ai friendliai galadriel gdc gemini gigachat github github_copilot gradient_ai groq helicone heroku
+    hosted_vllm huggingface humanloop hyperbolic inception infinity jina_ai lambda_ai langflow langfuse langgraph
+    lemonade libertai litellm_agent litellm_proxy llamafile lm_studio manus maritalk meta meta_llama milvus minimax
+    mistral modelscope mongodb moonshot morph nadir nano-gpt nebius neosantara nlp_cloud novita nscale nvidia_nim
+    nvidia_riva oci ollama ollama_chat oobabooga openai openai_like openrouter ovhcloud parasail perplexity petals
+    pg_vector pinstripes poe predibase prism publicai qwen_ai_platform qwencloud ragflow recraft reducto reka
+    replicate runwayml s3_vectors sagemaker sagemaker_chat sagemaker_nova sail sambanova sap scaleway scx-ai
+    snowflake soniox stability strands_decider synthetic tencent tensormesh text-completion-codestral text-
+    completion-inception text-completion-openai together_ai topaz transcribe triton typesafe v0 valkey
+    vercel_ai_gateway vertex_ai vertex_ai_beta vllm volcengine voyage wandb watsonx watsonx_text xai xiaomi_mimo
+    xinference zai
+    """.split()
+)
+
+ROUTER = frozenset(
+    """
+    alerting_config allowed_fails allowed_fails_policy assistants_config auto_router_capability_limit
+    background_health_check_model_groups cache_kwargs cache_responses caching_groups client_ttl
+    content_policy_fallbacks context_window_fallbacks cooldown_time debug_level default_fallbacks
+    default_litellm_params default_max_parallel_requests default_priority deployment_affinity_ttl_seconds
+    disable_cooldowns enable_health_check_routing enable_pre_call_checks enable_tag_filtering
+    enable_weighted_failover fallback_access_check fallback_budget_check fallbacks guardrail_list
+    health_check_ignore_transient_errors health_check_staleness_threshold ignore_invalid_deployments max_fallbacks
+    model_group_affinity_config model_group_alias model_group_retry_policy num_retries optional_pre_call_checks
+    plugins polling_interval provider_budget_config redis_db redis_host redis_password redis_port redis_url
+    retry_after retry_policy router_general_settings routing_groups routing_strategy routing_strategy_args
+    search_tools set_verbose stream_timeout tag_filtering_match_any tag_routing_prefix timeout
     """.split()
 )

@@ -1,5 +1,7 @@
 """What a client is told when every attempt failed: failures in, one error out. Pure."""
 
+import re
+
 from scribe_router.errors import (
     BudgetExceeded,
     ContentPolicyViolation,
@@ -14,6 +16,12 @@ from scribe_router.errors import (
 )
 from scribe_router.exchange import AttemptFailed, Category
 
+_ENDS = (Category.BAD_REQUEST, Category.CONTENT_POLICY, Category.INTERNAL)
+_PASSES = (Category.SERVER, Category.NETWORK, Category.TIMEOUT, Category.STREAM)
+LONGEST = 2000
+# What looks like a key in a provider's own words.
+_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)[-_][\w*.-]{8,}|\bAIza[\w-]{8,}|\bBearer\s+\S+|(?<=key=)[^\s&\"']+", re.I)
+
 
 def error_for(failures: list[AttemptFailed], refusal: RequestError | None) -> RequestError:
     """The error of a request after `failures`, ended by `refusal` (ours) or by running out of candidates.
@@ -23,45 +31,57 @@ def error_for(failures: list[AttemptFailed], refusal: RequestError | None) -> Re
     """
     if not failures:
         return refusal or InternalError("no attempt was made")
-    last = failures[-1]
     if isinstance(refusal, DeadlineExceeded):
-        return DeadlineExceeded(f"the deadline passed after {_times(len(failures))}; the last failure: {last.detail}")
-    error = _by_category(last, failures)
-    if isinstance(refusal, BudgetExceeded):
+        tries = _times(len(failures))
+        return DeadlineExceeded(f"the deadline passed after {tries}; the last failure: {failures[-1].detail}")
+    if refusal is not None and not isinstance(refusal, BudgetExceeded):
+        return refusal
+    error = _by_category(_telling(failures), failures)
+    if refusal is not None:
         error.message = f"{error.message}; nothing else was tried: {refusal.message}"
         error.args = (error.message,)
-    elif refusal is not None:
-        return refusal
     return error
 
 
-def _by_category(last: AttemptFailed, failures: list[AttemptFailed]) -> RequestError:
-    tried = f"{last.detail}, after {_times(len(failures))}" if len(failures) > 1 else last.detail
-    match last.category:
+def _telling(failures: list[AttemptFailed]) -> AttemptFailed:
+    """The failure that a client is told: the last one, unless another says that a later try may succeed.
+
+    That is what passes with time; a rate limit only where nothing else of the kind happened.
+    """
+    last = failures[-1]
+    if last.category in _ENDS:
+        return last
+    passing = [each for each in failures if each.category in _PASSES]
+    limited = [each for each in failures if each.category is Category.RATE_LIMIT]
+    return (passing or limited or [last])[-1]
+
+
+def _by_category(told: AttemptFailed, failures: list[AttemptFailed]) -> RequestError:
+    tried = f"{told.detail}, after {_times(len(failures))}" if len(failures) > 1 else told.detail
+    match told.category:
         case Category.BAD_REQUEST:
-            return _provider_refused(last)
+            return _provider_refused(told)
         case Category.CONTEXT_LENGTH:
             return ContextLengthExceeded(f"the request is too long for every candidate: {tried}", param="messages")
         case Category.CONTENT_POLICY:
             return ContentPolicyViolation(tried)
         case Category.RATE_LIMIT:
-            waits = [failure.retry_after for failure in failures if failure.retry_after is not None]
+            waits = [each.retry_after for each in failures if each.retry_after is not None]
             return UpstreamRateLimited(tried, retry_after=min(waits, default=None))
         case Category.AUTHENTICATION:
             return UpstreamAuthentication(tried)
         case Category.INTERNAL:
             return InternalError(tried)
         case _:
-            return UpstreamError(tried, code=last.category.value)
+            return UpstreamError(tried, code=told.category.value)
 
 
 def _provider_refused(failure: AttemptFailed) -> InvalidRequest:
     """The provider's own words on a bad request: it is about the client's own text, and the client has to mend it."""
     error = failure.error or {}
-    said = error.get("message")
-    param = error.get("param")
-    message = f"{failure.detail}: {said}" if isinstance(said, str) else failure.detail
-    return InvalidRequest(message[:2000], code="invalid_request", param=param if isinstance(param, str) else None)
+    said, param = error.get("message"), error.get("param")
+    message = f"{failure.detail}: {_KEY.sub('(a key)', said)}" if isinstance(said, str) else failure.detail
+    return InvalidRequest(message[:LONGEST], code="invalid_request", param=param if isinstance(param, str) else None)
 
 
 def _times(count: int) -> str:

@@ -3,7 +3,7 @@
 (facts of the request, registry, snapshot of state) -> Plan. The router walks what `explain` prints: both call `plan`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,6 +13,13 @@ from scribe_router.names import did_you_mean
 from scribe_router.policies.migrations import migrate
 from scribe_router.policies.routing import in_order
 from scribe_router.registry import Deployment, Registry
+
+CHAINS = {
+    None: "fallback",
+    Category.CONTEXT_LENGTH: "context-window fallback",
+    Category.CONTENT_POLICY: "content-policy fallback",
+}
+SHOWN = 100  # letters of a client's own text in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,8 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A deployment that may serve the request. `via` is the way that led to it, `group` False for fallbacks."""
+    """A deployment that may serve the request. `via` is the way that led to it, `window` is in tokens; `fallback` says
+    that it does not belong to what was asked for."""
 
     deployment: str
     model: str
@@ -91,31 +99,29 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     name, warnings = _known_name(request, registry, snapshot)
     planner = _Planner(request, registry, snapshot)
     target = registry.resolve(name)
-    planner.add(target, f"alias {name}" if target != name else "")
-    primary = planner.take()
-    if request.provider:
-        primary.sort(key=lambda candidate: registry.deployments[candidate.deployment].provider != request.provider)
-    fallbacks: dict[Category | None, list[Candidate]] = {}
-    if request.fallback_enabled:
-        for category in (None, Category.CONTEXT_LENGTH, Category.CONTENT_POLICY):
-            fallbacks[category] = planner.fallbacks((name, target), category)
-    candidates = [*primary, *fallbacks.get(None, ())]
+    primary = planner.primary(name)
+    if not primary and all(each.rule == "mode" for each in planner.excluded.values()):
+        raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
+    warnings += planner.surprises(name, primary)
+    chains = {kind: planner.chain(name, kind, primary) for kind in CHAINS} if request.fallback_enabled else {}
+    candidates = (*primary, *chains.get(None, ()))
     if not candidates:
-        raise ModelNotFound(_nobody(name, planner.excluded), param="model")
+        raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
     return Plan(
         facts=request,
         snapshot=snapshot,
         requested=name,
         model=target,
-        candidates=tuple(candidates),
-        context_window=tuple(fallbacks.get(Category.CONTEXT_LENGTH, ())),
-        content_policy=tuple(fallbacks.get(Category.CONTENT_POLICY, ())),
-        excluded=tuple(dict.fromkeys(planner.excluded)),
+        candidates=candidates,
+        context_window=chains.get(Category.CONTEXT_LENGTH, ()),
+        content_policy=chains.get(Category.CONTENT_POLICY, ()),
+        excluded=tuple(planner.excluded.values()),
         warnings=tuple(warnings),
     )
 
 
 def _known_name(request: Facts, registry: Registry, snapshot: Snapshot) -> tuple[str, list[str]]:
+    """The name that is planned for, and a warning when it is the successor of the one that was asked for."""
     default = registry.routing.default_model if request.api == "chat" else registry.routing.default_embedding_model
     name = request.model or default
     if not name:
@@ -123,101 +129,143 @@ def _known_name(request: Facts, registry: Registry, snapshot: Snapshot) -> tuple
     if registry.members(registry.resolve(name)):
         return name, []
     migrated = migrate(registry.migrations, name, snapshot.today)
-    if migrated and registry.members(registry.resolve(migrated.name)):
-        return migrated.name, [migrated.warning]
-    hint = did_you_mean(name, registry.names())
-    raise ModelNotFound(f"no model, group or alias is called {name}{hint or '; /v1/models lists them'}", param="model")
+    if migrated is None:
+        hint = did_you_mean(name, registry.names()) or "; /v1/models lists them"
+        raise ModelNotFound(f"no model, group or alias is called {name[:SHOWN]}{hint}", param="model")
+    if not registry.members(registry.resolve(migrated.name)):
+        raise ModelNotFound(f"{migrated.warning}, which is not configured here", param="model")
+    return migrated.name, [migrated.warning]
 
 
 def _nobody(name: str, excluded: Iterable[Exclusion]) -> str:
-    reasons = dict.fromkeys(f"{each.deployment}: {each.reason}" for each in excluded)
-    return f"nothing can serve {name}: {'; '.join(reasons)}"
+    return f"nothing can serve {name}: {_reasons(excluded)}"
+
+
+def _reasons(excluded: Iterable[Exclusion]) -> str:
+    """Each reason once, with the deployments that it holds for."""
+    found: dict[str, list[str]] = {}
+    for each in excluded:
+        found.setdefault(each.reason, []).append(each.deployment)
+    return "; ".join(f"{reason} ({', '.join(deployments)})" for reason, deployments in found.items())
 
 
 class _Planner:
-    """Collects candidates, each deployment once."""
+    """Considers deployments, and keeps the reason for each one that is left out."""
 
     def __init__(self, request: Facts, registry: Registry, snapshot: Snapshot) -> None:
         self.request, self.registry, self.snapshot = request, registry, snapshot
-        self.excluded: list[Exclusion] = []
-        self._found: list[Candidate] = []
-        self._seen: set[str] = set()
+        self.excluded: dict[str, Exclusion] = {}
 
-    def take(self) -> list[Candidate]:
-        found, self._found = self._found, []
-        return found
+    def primary(self, name: str) -> list[Candidate]:
+        """The candidates behind what was asked for; those of the preferred provider first."""
+        alias = f"alias {name}" if self.registry.resolve(name) != name else ""
+        found = list(self._behind(name, alias, set(), fallback=False))
+        return sorted(found, key=lambda each: not self._preferred(each)) if self.request.provider else found
 
-    def add(self, name: str, via: str, *, fallback: bool = False) -> None:
-        """The deployments behind a model or group, tier by tier."""
-        if name in self.registry.groups:
-            via = ", ".join(filter(None, (via, f"group {name}")))
-        for tier in self.registry.members(name):
+    def _preferred(self, candidate: Candidate) -> bool:
+        return self.registry.deployments[candidate.deployment].provider == self.request.provider
+
+    def surprises(self, name: str, primary: list[Candidate]) -> list[str]:
+        """What the caller should hear about, although the request can be served."""
+        if not primary:
+            return [f"nothing behind {name} can be used; its fallbacks serve"]
+        if self.request.provider and not any(map(self._preferred, primary)):
+            return [f"nothing behind {name} is at the provider {self.request.provider[:SHOWN]}; its order stays"]
+        return []
+
+    def chain(self, name: str, kind: Category | None, primary: list[Candidate]) -> tuple[Candidate, ...]:
+        """The fallbacks of a kind. What stands under a name comes before what stands under its fallbacks in turn.
+
+        Chains for context and content may name what the request has tried before; the general one does not repeat it.
+        At the end of the general one stands the last resort: for chat, since vectors of two models do not mix, and
+        unless an empty list says that there are no fallbacks.
+        """
+        table = self.registry.fallbacks.get(kind, {})
+        seen = {each.deployment for each in primary} if kind is None else set[str]()
+        found = [
+            candidate
+            for source, target in self._pairs(name, table)
+            for candidate in self._behind(target, f"{CHAINS[kind]} of {source}", seen, fallback=True)
+        ]
+        if kind is None and self.request.api == "chat" and not self._alone(name):
+            for target in self.registry.last_resort:
+                found += self._behind(target, "last resort", seen, fallback=True)
+        return tuple(found)
+
+    def _pairs(self, name: str, table: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+        """(name, fallback) pairs, breadth first; a circle is left where it closes."""
+        walked = {name, self.registry.resolve(name)}
+        queue = [name]
+        for asked in queue:
+            for source in self._sources(asked, table):
+                for target in table[source]:
+                    if self.registry.resolve(target) not in walked:
+                        walked |= {target, self.registry.resolve(target)}
+                        queue.append(target)
+                        yield source, target
+
+    def _sources(self, name: str, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        """The names whose lists hold for `name`: its own; else that of what an alias stands for; else, for a group,
+        those of its members. So a group needs no list, and one that has a list (`[]` too) is taken at its word.
+
+        LiteLLM looks only under the name that the caller used, and would go from such a group to the last resort.
+        """
+        target = self.registry.resolve(name)
+        own = next((each for each in (name, target) if each in table), None)
+        if own is not None:
+            return (own,)
+        if target not in self.registry.groups:
+            return ()
+        return tuple(model for tier in self.registry.members(target) for model in tier if model in table)
+
+    def _alone(self, name: str) -> bool:
+        """Whether an empty list says that there are no fallbacks: its own, or that of every member."""
+        table = self.registry.fallbacks.get(None, {})
+        sources = self._sources(name, table)
+        if not sources or any(table[source] for source in sources):
+            return False
+        target = self.registry.resolve(name)
+        members = {model for tier in self.registry.members(target) for model in tier}
+        return sources[0] in (name, target) or members == set(sources)
+
+    def _behind(self, name: str, via: str, seen: set[str], *, fallback: bool) -> Iterator[Candidate]:
+        """The candidates behind a model, group or alias, tier by tier, without what was seen before."""
+        target = self.registry.resolve(name)
+        if target in self.registry.groups:
+            via = f"{via}, group {target}" if via else f"group {target}"
+        for tier in self.registry.members(target):
             deployments = [self.registry.deployments[each] for model in tier for each in self.registry.models[model]]
             for deployment in in_order(deployments, self.snapshot.seed):
-                self._consider(deployment, via or f"model {name}", fallback=fallback)
+                if deployment.id not in seen:
+                    seen.add(deployment.id)
+                    yield from self._consider(deployment, via or f"model {target}", fallback=fallback)
 
-    def fallbacks(self, names: tuple[str, str], category: Category | None) -> list[Candidate]:
-        """The chain of a kind for what was asked for, the chains of its members, and the last resort.
-
-        An empty list under a name means none of them. Chains of different kinds may share deployments.
-        """
-        before = set(self._seen)
-        for source, target in self._chain(names, category):
-            kind = {None: "fallback", Category.CONTEXT_LENGTH: "context-window fallback"}.get(
-                category, "content-policy fallback"
-            )
-            self.add(self.registry.resolve(target), f"{kind} of {source}", fallback=True)
-        if category is None and not self._alone(names):
-            for target in self.registry.last_resort:
-                self.add(self.registry.resolve(target), "last resort", fallback=True)
-        self._seen = before
-        return self.take()
-
-    def _alone(self, names: tuple[str, str]) -> bool:
-        table = self.registry.fallbacks.get(None, {})
-        return any(table.get(name) == () for name in names)
-
-    def _chain(self, names: tuple[str, str], category: Category | None) -> Iterator[tuple[str, str]]:
-        table = self.registry.fallbacks.get(category, {})
-        walked: set[str] = set()
-        queue = list(dict.fromkeys(names))
-        while queue:
-            source = queue.pop(0)
-            if source in walked:
-                continue
-            walked.add(source)
-            for target in table.get(source, ()):
-                yield source, target
-                queue += [target, self.registry.resolve(target)]
-
-    def _consider(self, deployment: Deployment, via: str, *, fallback: bool) -> None:
-        if deployment.id in self._seen:
-            return
-        self._seen.add(deployment.id)
-        exclusion = _excluded(deployment, self.request)
-        if exclusion is not None:
-            self.excluded.append(exclusion)
-            return
+    def _consider(self, deployment: Deployment, via: str, *, fallback: bool) -> Iterator[Candidate]:
         lane = _lane(deployment, self.request)
-        self._found.append(Candidate(deployment.id, deployment.model, lane, via, deployment.window, fallback))
+        exclusion = _excluded(deployment, self.request, lane)
+        if exclusion is not None:
+            self.excluded[deployment.id] = exclusion
+        else:
+            yield Candidate(deployment.id, deployment.model, lane, via, deployment.window, fallback)
 
 
-def _excluded(deployment: Deployment, request: Facts) -> Exclusion | None:
+def _lane(deployment: Deployment, request: Facts) -> Lane:
+    """The lane that can carry the request; a pin of the operator's is checked against it."""
+    effort = request.effort or deployment.params.get("reasoning_effort")
+    if request.tools and effort != "none" and deployment.litellm_lane_for_tools:
+        return "litellm"
+    return request.lane or deployment.lane
+
+
+def _excluded(deployment: Deployment, request: Facts, lane: Lane) -> Exclusion | None:
     wanted = "chat" if request.api == "chat" else "embedding"
     if deployment.mode != wanted:
-        return Exclusion(
-            deployment.id, "mode", f"it is a model for {deployment.mode}, the request is for {request.api}"
-        )
+        what = f"it is a model for {deployment.mode}, the request is for {request.api}"
+        return Exclusion(deployment.id, "mode", what)
     if deployment.missing:
         return Exclusion(deployment.id, "missing", deployment.missing)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
+    if request.lane not in (None, lane):
+        return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and its tools need {lane}")
     return None
-
-
-def _lane(deployment: Deployment, request: Facts) -> Lane:
-    if request.lane:
-        return request.lane
-    if request.tools and request.effort != "none" and deployment.litellm_lane_for_tools:
-        return "litellm"
-    return deployment.lane

@@ -63,8 +63,17 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(_end(loop))
         loop.close()
+
+
+async def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what still runs: LiteLLM leaves a worker in every loop."""
+    rest = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    await loop.shutdown_asyncgens()
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:

@@ -44,7 +44,7 @@ class Deployment:
     order: int = 0
     weight: float = 1.0
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     litellm_params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     cap_parameter: str = "max_tokens"
     price: Price | None = None

@@ -5,25 +5,21 @@ It knows the order of the steps. What each step decides is a policy's, and how b
 
 import asyncio
 import logging
-import os
 import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 from scribe_router.accounts import Accounts
-from scribe_router.config.load import load_config
 from scribe_router.errors import DeadlineExceeded, InternalError, RequestError, Unavailable
 from scribe_router.exchange import (
     LOCAL,
     Attempt,
     AttemptFailed,
     Call,
-    CallOptions,
     Category,
     Exchange,
     Json,
@@ -31,26 +27,24 @@ from scribe_router.exchange import (
     Principal,
     Reached,
 )
-from scribe_router.explain import describe
 from scribe_router.journal import Journal, summary
 from scribe_router.outcome import error_for
 from scribe_router.plan import Candidate, Plan, Snapshot, facts, plan
 from scribe_router.policies.parameters import admit
-from scribe_router.private_loop import PrivateLoop
+from scribe_router.python_api import PythonApi
 from scribe_router.registry import Registry
 from scribe_router.stores import open_ledger
 from scribe_router.stores.contract import Ledger, StoreUnavailable
 from scribe_router.stream import Answer, AnswerStream, Finish, Source
 from scribe_router.upstream.events import StreamReader
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
-from scribe_router.upstream.objects import PythonStream, python_answer
 from scribe_router.upstream.shape import Shaped, shape
 from scribe_router.upstream.wire import WireLane
 from scribe_router.walk import Step, Walk
 
+log = logging.getLogger("scribe_router.router")
 requests = logging.getLogger("scribe_router.requests")
 DRAIN_SECONDS = 30.0
-NO_OPTIONS = CallOptions()
 
 
 class Forward(Protocol):
@@ -60,7 +54,7 @@ class Forward(Protocol):
     def stream(self, shaped: Shaped) -> AsyncIterator[Json]: ...
 
 
-class Router:
+class Router(PythonApi):
     """Routes requests as a registry says. One instance serves any number of calls, from several event loops."""
 
     def __init__(
@@ -79,39 +73,7 @@ class Router:
         self._wire, self._litellm = WireLane(), LiteLLMLane()
         self._lanes: dict[Lane, Forward] = {"wire": self._wire, "litellm": self._litellm}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._private = PrivateLoop()
-
-    @classmethod
-    def from_yaml(cls, config: str | Path = "litellm_config.yaml", policies: str | Path | None = None) -> "Router":
-        """A router for a `litellm_config.yaml` and the policies beside it. Raises `ConfigError` with every mistake."""
-        folder = Path(policies) if policies is not None else None
-        return cls(load_config(Path(config), folder, os.environ).or_raise())
-
-    # -- the API of a Python job
-
-    async def acompletion(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
-        """A chat completion: OpenAI's parameters in, LiteLLM's `ModelResponse` (or a stream of its chunks) out.
-
-        `.scribe` of the answer has the cost, the deployment, the lane and the attempts. Raises a `RequestError`.
-        """
-        return python_answer(await self.serve(Call("chat", parameters, options)))
-
-    async def aembedding(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
-        """Embeddings: OpenAI's parameters in, LiteLLM's `EmbeddingResponse` out. Raises a `RequestError`."""
-        return python_answer(await self.serve(Call("embeddings", parameters, options)))
-
-    def completion(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
-        """`acompletion` for code that is not asynchronous: the same path, on a loop of the router's own."""
-        answer = self._private.run(self.acompletion(options=options, **parameters))
-        return self._private.iterate(answer) if isinstance(answer, PythonStream) else answer
-
-    def embedding(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
-        """`aembedding` for code that is not asynchronous."""
-        return self._private.run(self.aembedding(options=options, **parameters))
-
-    def explain(self, *, options: CallOptions = NO_OPTIONS, seed: int = 0, **parameters: Any) -> str:
-        """Why a request like this would go where: the plan that the router would walk, as text. Sends nothing."""
-        return describe(self.plan(Call("chat", parameters, options), seed=seed), self.registry)
+        super().__init__()
 
     # -- the path
 
@@ -150,15 +112,13 @@ class Router:
             exchange.warnings += exchange.plan.warnings
             answer = await self._walk(exchange, exchange.plan)
         except RequestError as error:
-            error.exchange = exchange
-            self._close(exchange, error.code)
+            self._refused(exchange, error)
             raise
         except StoreUnavailable as error:
-            self._close(exchange, "store_unavailable")
-            raise Unavailable(str(error), retry_after=1.0) from error
+            raise self._refused(exchange, Unavailable(str(error), retry_after=1.0)) from error
         except Exception as error:
-            self._close(exchange, "internal")
-            raise InternalError(f"a fault of the router ({type(error).__name__}); its log has more") from error
+            log.exception("%s ended with a fault of the router", exchange.id)
+            raise self._refused(exchange, InternalError("a fault of the router; its log has more")) from error
         if isinstance(answer, Answer):
             self._close(exchange, "answered")
         return answer
@@ -175,7 +135,7 @@ class Router:
             try:
                 return await self._attempt(exchange, step.candidate, deadline)
             except AttemptFailed as failure:
-                failures.append(failure)
+                failures.append(failure.with_traceback(None))  # a kept traceback would keep the exchange alive
                 if exchange.abandoned or self._clock() >= deadline:
                     break
                 step = walk.failed(step.candidate, failure, self._random.random())
@@ -212,7 +172,7 @@ class Router:
         try:
             async with asyncio.timeout(max(0.0, deadline - self._clock())):
                 if shaped.stream:
-                    return await self._stream(exchange, attempt, shaped, reader, settle, deadline)
+                    return await self._stream(exchange, attempt, shaped, reader, settle)
                 body = await self._lanes[attempt.lane].call(shaped)
         except AttemptFailed as failure:
             settle(reader.usage, failure)
@@ -234,7 +194,6 @@ class Router:
         shaped: Shaped,
         reader: StreamReader,
         settle: Finish,
-        deadline: float,
     ) -> AnswerStream:
         def finish(usage: Json | None, failure: AttemptFailed | None) -> None:
             settle(usage, failure)
@@ -245,12 +204,17 @@ class Router:
             reader=reader,
             finish=finish,
             idle=self.registry.retries.idle_seconds,
-            left=lambda: max(0.0, deadline - self._clock()),
-            spawn=self._spawn,
+            drain=self.registry.retries.deadline_seconds,
         )
         head = await source.open()
+        source.start(self._spawn)
         attempt.first_token = self._clock()
         return AnswerStream(exchange, head, source)
+
+    def _refused(self, exchange: Exchange, error: RequestError) -> RequestError:
+        error.exchange = exchange
+        self._close(exchange, error.code)
+        return error
 
     def _close(self, exchange: Exchange, outcome: str) -> None:
         exchange.outcome, exchange.ended = outcome, self._clock()
@@ -284,19 +248,6 @@ class Router:
         self._litellm.close()
         self.ledger.close()
         self.journal.close()
-
-    def close(self) -> None:
-        """`aclose` for code that is not asynchronous."""
-        self._private.run(self.aclose())
-        self._private.close()
-
-    async def __aenter__(self) -> "Router":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def _abandon(task: "asyncio.Task[Any]") -> None:

@@ -39,7 +39,7 @@ def sandboxed(registry: Registry, url: str) -> Registry:
         deployments=MappingProxyType({**deployments, **extra}),
         models=MappingProxyType(models),
         fallbacks=MappingProxyType({**registry.fallbacks, None: {**general, **dict.fromkeys(extra, ())}}),
-        warnings=(f"every provider is the sandbox at {url}: answers are made up, prices are real, and nothing is billed",),
+        warnings=(f"every provider is the sandbox at {url}: answers are made up, nothing is billed",),
     )
 
 

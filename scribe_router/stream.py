@@ -1,6 +1,7 @@
-"""An answer that comes in parts. It owns what must happen when it ends: settlement, journal, and the rest of the bill.
+"""Answers. One that comes in parts owns what must happen when it ends: settlement, journal, and the rest of the bill.
 
-When the client hangs up, the provider goes on billing; the stream is then read to its end in a task of its own.
+The upstream side is read by a task of its own, so that a client that hangs up ends nothing: the provider goes on
+billing, the rest is read and thrown away, and the attempt is settled with the truth.
 """
 
 import asyncio
@@ -14,88 +15,7 @@ from scribe_router.upstream.events import DONE, Events, StreamReader, for_client
 from scribe_router.upstream.failures import from_exception
 
 Finish = Callable[[Json | None, AttemptFailed | None], None]
-
-
-@dataclass(slots=True)
-class Source:
-    """The upstream side of a stream: read to its end, it is settled exactly once.
-
-    `idle` bounds the silence between two chunks and `left` what is left of the deadline, both in seconds. `spawn`
-    starts a task that outlives the client.
-    """
-
-    events: Events
-    reader: StreamReader
-    finish: Finish
-    idle: float
-    left: Callable[[], float]
-    spawn: Callable[[Coroutine[Any, Any, None]], Any]
-    settled: bool = False
-
-    async def open(self) -> list[Json]:
-        """Read until the stream commits: the first content, or a complete end without any.
-
-        Raises `AttemptFailed` when it breaks, or ends incomplete, before that; the attempt may then fail over.
-        """
-        head: list[Json] = []
-        async for chunk in self.events:
-            self.reader.see(chunk)
-            head.append(chunk)
-            if self.reader.committed:
-                return head
-        if not self.reader.complete:
-            raise _incomplete()
-        return head
-
-    async def next(self) -> Json | None:
-        """The next chunk; None at the end. Raises `AttemptFailed` when the stream breaks, after settling it."""
-        try:
-            async with asyncio.timeout(self.idle):
-                chunk = await anext(self.events, None)
-            if chunk is not None:
-                self.reader.see(chunk)
-            elif not self.reader.complete:
-                raise _incomplete()
-        except AttemptFailed as failure:
-            raise self.settle(_broken(failure)) from None
-        except TimeoutError as error:
-            raise self.settle(_broken(from_exception(error))) from None
-        if chunk is None:
-            self.settle(None)
-        return chunk
-
-    def settle(self, failure: AttemptFailed | None) -> Any:
-        """Settle with what is known, once; hands the failure back."""
-        if not self.settled:
-            self.settled = True
-            self.finish(self.reader.usage, failure)
-        return failure
-
-    def abandon(self) -> None:
-        """Nobody reads on: read the rest in a task of its own, and settle with the truth."""
-        if not self.settled:
-            self.spawn(self._drain())
-
-    async def _drain(self) -> None:
-        failure: AttemptFailed | None = _incomplete()
-        try:
-            async with asyncio.timeout(max(self.left(), self.idle)):
-                while await self.next() is not None:
-                    pass
-        except AttemptFailed as broken:
-            failure = broken
-        except TimeoutError as error:
-            failure = from_exception(error)
-        finally:
-            self.settle(failure)
-
-
-def _incomplete() -> AttemptFailed:
-    return AttemptFailed(Category.STREAM, Reached.STREAMED, "the stream ended without its end mark")
-
-
-def _broken(failure: AttemptFailed) -> AttemptFailed:
-    return AttemptFailed(Category.STREAM, Reached.STREAMED, failure.detail, status=failure.status)
+AHEAD = 64  # chunks that are read before the client takes them; then the provider has to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +24,95 @@ class Answer:
 
     exchange: Exchange
     body: Json
+
+
+class Source:
+    """The upstream side of one stream; it calls `finish` (usage, failure) exactly once.
+
+    `idle` bounds the silence between two chunks, `drain` how long the rest is read for nobody; both in seconds.
+    """
+
+    def __init__(self, events: Events, reader: StreamReader, finish: Finish, *, idle: float, drain: float) -> None:
+        self._events, self._reader, self._finish = events, reader, finish
+        self._idle, self._drain = idle, drain
+        self._queue: asyncio.Queue[Json | AttemptFailed | None] = asyncio.Queue(AHEAD)
+        self._task: asyncio.Task[None] | None = None
+        self._abandoned = False
+        self.settled = False
+
+    async def open(self) -> list[Json]:
+        """Read until the stream commits: the first content, or a complete end without any.
+
+        Raises `AttemptFailed` when it breaks, or ends incomplete, before that; the attempt may then fail over.
+        """
+        head: list[Json] = []
+        async for chunk in self._events:
+            self._reader.see(chunk)
+            head.append(chunk)
+            if self._reader.committed:
+                return head
+        if not self._reader.complete:
+            raise _incomplete()
+        return head
+
+    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]) -> None:
+        """Read on in a task that outlives the client."""
+        self._task = spawn(self._pump())
+
+    async def next(self) -> Json | None:
+        """The next chunk; None at the end. Raises `AttemptFailed` when the stream broke."""
+        item = await self._queue.get()
+        if isinstance(item, AttemptFailed):
+            raise item
+        return item
+
+    def abandon(self) -> None:
+        """Nobody takes the chunks any more."""
+        if self._abandoned or self._task is None:
+            return
+        self._abandoned = True
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        late = asyncio.get_running_loop().call_later(self._drain, self._task.cancel)
+        self._task.add_done_callback(lambda _: late.cancel())
+
+    def settle(self, failure: AttemptFailed | None) -> None:
+        """Settle with what is known, once."""
+        if not self.settled:
+            self.settled = True
+            self._finish(self._reader.usage, failure)
+
+    async def _pump(self) -> None:
+        last: AttemptFailed | None = AttemptFailed(
+            Category.STREAM, Reached.STREAMED, "the stream was not read to its end"
+        )
+        try:
+            while (chunk := await self._read()) is not None:
+                if not self._abandoned:
+                    await self._queue.put(chunk)
+            last = None
+        except AttemptFailed as failure:
+            last = AttemptFailed(Category.STREAM, Reached.STREAMED, failure.detail, status=failure.status)
+        finally:
+            self.settle(last)
+        if not self._abandoned:
+            await self._queue.put(last)
+
+    async def _read(self) -> Json | None:
+        try:
+            async with asyncio.timeout(self._idle):
+                chunk = await anext(self._events, None)
+        except TimeoutError as error:
+            raise from_exception(error) from None
+        if chunk is not None:
+            self._reader.see(chunk)
+        elif not self._reader.complete:
+            raise _incomplete()
+        return chunk
+
+
+def _incomplete() -> AttemptFailed:
+    return AttemptFailed(Category.STREAM, Reached.STREAMED, "the stream ended without its end mark")
 
 
 class AnswerStream:

@@ -3,11 +3,12 @@
 The map is read as a file of the installed package; LiteLLM itself (about four seconds) is not imported.
 """
 
+import copy
 import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from scribe_router.config.documents import Document, load
+from scribe_router.config.facts import check_row, exact
+from scribe_router.config.schema import PricesKnowledge
+from scribe_router.config.shapes import validate
 from scribe_router.errors import ConfigError
 
 SHIPPED = Path(str(files("scribe_router"))) / "shipped"
@@ -42,25 +46,58 @@ def price_map() -> PriceMap:
     if spec is None or spec.origin is None:
         raise ConfigError(("litellm is not installed; pip install scribe-router brings it",))
     content = (Path(spec.origin).parent / PRICE_MAP).read_bytes()
-    return PriceMap(json.loads(content, parse_float=Decimal), hashlib.sha256(content).hexdigest())
+    entries = json.loads(content, parse_float=Decimal)
+    entries.pop("sample_spec", None)  # a comment in the form of a row
+    return PriceMap(entries, hashlib.sha256(content).hexdigest())
 
 
 def overlaid(name: str, policies: Path, shown: str) -> Document:
-    """`name`.yaml as shipped, overlaid key by key with the user's file. Places are the user's first."""
-    shipped = load(SHIPPED / "policies" / f"{name}.yaml", f"<shipped>/{name}.yaml")
+    """`name`.yaml as shipped, overlaid key by key with the user's file; problems stand in the file that they are in."""
     own = policies / f"{name}.yaml"
-    if not own.exists() or own.samefile(SHIPPED / "policies" / f"{name}.yaml"):
-        return Document(
-            shown if own.exists() else shipped.name, shipped.data, shipped.problems, shipped.marks, shipped.keys
-        )
+    if own.exists() and own.samefile(SHIPPED / "policies" / f"{name}.yaml"):
+        return load(own, shown)
+    once = _shipped(name)
+    shipped = replace(once, data=copy.deepcopy(once.data), problems=list(once.problems), references={})
+    if not own.exists():
+        return shipped
     user = load(own, shown)
-    if not isinstance(user.data, Mapping):
-        return user
-    merged = _overlay(shipped.data, user.data)
-    return Document(user.name, merged, shipped.problems + user.problems, user.marks, user.keys)
+    if isinstance(user.data, Mapping):
+        user.data, user.base = _overlay(shipped.data, user.data), shipped
+    return user
+
+
+@lru_cache
+def _shipped(name: str) -> Document:
+    return load(SHIPPED / "policies" / f"{name}.yaml", f"<shipped>/{name}.yaml")
 
 
 def _overlay(base: Any, over: Any) -> Any:
     if isinstance(base, Mapping) and isinstance(over, Mapping):
         return {**base, **{key: _overlay(base.get(key), value) for key, value in over.items()}}
     return over
+
+
+def priced(document: Document) -> Mapping[str, Mapping[str, Any]]:
+    """LiteLLM's map with the rows of `prices.yaml` laid over it, key by key; mistakes of the rows are reported."""
+    table = price_map()
+    if not table.checked:
+        message = f"LiteLLM's price map is not the one this version was checked with (sha256 {table.sha256[:12]}…)"
+        document.report((), message, severity="warning")
+    rows = validate(document, PricesKnowledge)
+    if rows is None:
+        return table.entries
+    laid = dict(table.entries)
+    for name, row in document.data.items():
+        check_row(document, (name,), row)
+        if not document.wrong((name,)):
+            laid[name] = _laid(document, name, table.entries.get(name, {}), exact(row))
+    return laid
+
+
+def _laid(document: Document, name: str, base: Mapping[str, Any], row: Mapping[str, Any]) -> Mapping[str, Any]:
+    flat = "input_cost_per_token" in row and "tiered_pricing" not in row
+    laid = {**{key: value for key, value in base.items() if not (flat and key == "tiered_pricing")}, **row}
+    priced_whole = "tiered_pricing" in laid or "output_cost_per_token" in laid or laid.get("mode") not in (None, "chat")
+    if "input_cost_per_token" in laid and not priced_whole:
+        document.report((name,), "output_cost_per_token is missing (0 if it is free)")
+    return laid

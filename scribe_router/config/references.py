@@ -1,9 +1,11 @@
 """`os.environ/NAME` and `os.environ/NAME:default` in YAML values. Knows the environment it is given, no meaning."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from scribe_router.config.documents import Document, Path_, parse
+from scribe_router.config.documents import Document, Reference, below, put
+from scribe_router.config.problems import Path_
+from scribe_router.config.yaml12 import typed
 
 PREFIX = "os.environ/"
 
@@ -14,41 +16,43 @@ def variable(value: Any) -> str | None:
 
 
 def resolve(document: Document, environment: Mapping[str, str]) -> Document:
-    """The document with its references replaced, read as YAML scalars; an unset one without a default is a problem."""
-    resolved = Document(document.name, marks=document.marks, keys=document.keys, problems=list(document.problems))
-    resolved.data = _replace(document, document.data, (), environment, resolved)
-    return resolved
+    """Replace the references of a file in `policies/`. One that is not set and has no default is a problem."""
+    for path, reference in _references(document, ()):
+        set_to = environment.get(reference.name)
+        text = reference.default if not set_to and reference.default is not None else set_to
+        if text is None:
+            message = f"the environment variable {reference.name} is not set, and there is no default"
+            document.report(path, message)
+        _replace(document, path, reference, text)
+    return document
 
 
-def _replace(document: Document, value: Any, path: Path_, environment: Mapping[str, str], into: Document) -> Any:
-    if isinstance(value, dict):
-        return {key: _replace(document, each, (*path, key), environment, into) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_replace(document, each, (*path, index), environment, into) for index, each in enumerate(value)]
-    name = variable(value)
-    if name is None:
-        return value
-    _, colon, default = value.removeprefix(PREFIX).partition(":")
-    if name not in environment and not colon:
-        into.problems.append(
-            document.problem(path, f"the environment variable {name} is not set, and there is no default")
-        )
-        return None
-    return _scalar(environment.get(name) or default)
+def substitute(document: Document, environment: Mapping[str, str], path: Path_) -> None:
+    """Replace the references at or below `path` of `litellm_config.yaml`, where LiteLLM knows no defaults.
+
+    What is not set becomes None: the deployment is left out, not wrong.
+    """
+    for at, reference in _references(document, path):
+        if reference.default is not None:
+            message = f"a default after {PREFIX}{reference.name} works in policies/ only; LiteLLM would not read it"
+            document.report(at, message)
+        _replace(document, at, reference, environment.get(reference.name) or None)
 
 
-def _scalar(text: str) -> Any:
-    value = parse(text, Document("")).data if text and text[0] not in "{[&*!|>'\"%@`#-?" else text
-    return text if isinstance(value, dict | list) or (value is None and text) else value
+def _references(document: Document, path: Path_) -> list[tuple[Path_, Reference]]:
+    value = document.data
+    for step in path:
+        value = value[step]
+    found = []
+    for at, each in below(value, path):
+        name = variable(each)
+        if name is not None:
+            _, colon, default = each.removeprefix(PREFIX).partition(":")
+            found.append((at, Reference(name, None, default if colon else None)))
+    return found
 
 
-def references(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
-    """Every reference below a value: where it stands, and its whole text."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from references(each, (*path, key))
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from references(each, (*path, index))
-    elif variable(value) is not None:
-        yield path, value
+def _replace(document: Document, path: Path_, reference: Reference, text: str | None) -> None:
+    document.references[path] = Reference(reference.name, text, reference.default)
+    if path:
+        put(document.data, path, None if text is None else typed(text))

@@ -5,11 +5,29 @@ from typing import Any
 
 import yaml
 
+from scribe_router.config.documents import Document
 from scribe_router.config.references import PREFIX
 from scribe_router.policies.prices import CLASSES, PICO, Price, Rates
+from scribe_router.policies.providers import Provider
 from scribe_router.registry import Deployment, Registry
 
 CALLBACK = "scribe_router.callbacks.scribe"
+
+
+def with_headers(source: dict[str, Any], rows: Mapping[str, Provider], document: Document) -> dict[str, Any]:
+    """The configuration with the headers of providers' rows written out, but for those that the environment sets:
+    they may be secrets, and LiteLLM reads no references there."""
+    return {**source, "model_list": [_with_headers(entry, rows, document) for entry in source["model_list"]]}
+
+
+def _with_headers(entry: dict[str, Any], rows: Mapping[str, Provider], document: Document) -> dict[str, Any]:
+    params = entry["litellm_params"]
+    prefix = str(params["model"]).partition("/")[0]
+    headers = rows[prefix].headers if prefix in rows else {}
+    literal = {name: value for name, value in headers.items() if (prefix, "headers", name) not in document.references}
+    if not literal:
+        return entry
+    return {**entry, "litellm_params": {**params, "extra_headers": {**literal, **(params.get("extra_headers") or {})}}}
 
 
 def resolved(source: Mapping[str, Any], registry: Registry) -> str:
@@ -29,15 +47,13 @@ def resolved(source: Mapping[str, Any], registry: Registry) -> str:
 
 def _entry(entry: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
     params = dict(entry["litellm_params"])
-    if deployment.api_base:
+    if deployment.api_base and not (params.get("api_base") or params.get("base_url")):
         params["api_base"] = deployment.api_base
-    if deployment.key_name:
+    if deployment.key_name and not params.get("api_key"):
         params["api_key"] = PREFIX + deployment.key_name
-    if deployment.headers:
-        params["extra_headers"] = {**deployment.headers, **(params.get("extra_headers") or {})}
     info = {**(entry.get("model_info") or {}), "id": deployment.id}
     if deployment.price is not None:
-        info |= _price(deployment.price)
+        info = {name: value for name, value in info.items() if name != "tiered_pricing"} | _price(deployment.price)
     return {**entry, "litellm_params": params, "model_info": info}
 
 
@@ -50,4 +66,8 @@ def _price(price: Price) -> dict[str, float]:
 
 
 def _rates(rates: Rates, suffix: str) -> dict[str, float]:
-    return {theirs + suffix: getattr(rates, ours) / PICO for theirs, ours in CLASSES.items() if ours != "reasoning"}
+    """LiteLLM bills reasoning as output unless it is told otherwise."""
+    named = {theirs + suffix: getattr(rates, ours) / PICO for theirs, ours in CLASSES.items()}
+    if rates.reasoning == rates.output:
+        del named[f"output_cost_per_reasoning_token{suffix}"]
+    return named

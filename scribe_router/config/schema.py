@@ -5,9 +5,10 @@ Fields of ours live in `model_info`, which is free-form for LiteLLM. Knows shape
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, StrictStr
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeInt, PositiveInt, RootModel, Tag
 
 from scribe_router.exchange import Lane
+from scribe_router.litellm_names import DEPLOYMENT, MODEL_INFO, ROUTER
 from scribe_router.policies.schema import Shape
 
 
@@ -19,23 +20,74 @@ def _one_name(value: Any) -> Any:
     return value
 
 
+def fact(name: str) -> dict[str, Any]:
+    """The JSON Schema of a price, a size or an ability, told by LiteLLM's way of naming them."""
+    if name.startswith("supports_"):
+        return {"type": "boolean"}
+    if name.startswith("max_") or name in ("rpm", "tpm", "itpm", "otpm"):
+        return {"type": "integer", "minimum": 1}
+    if name == "tiered_pricing":
+        return {"type": "array", "items": {"type": "object"}}
+    if "_cost" in name and name not in _TABLES_OF_COST:
+        return {"type": "number", "minimum": 0}
+    return {}
+
+
+_TABLES_OF_COST = frozenset({"search_context_cost_per_query", "guardrail_cost_per_unit"})
+
+
+def _open(known: frozenset[str]) -> ConfigDict:
+    """Keys that the shape does not list are LiteLLM's: `known` ones, checked where they are compiled."""
+
+    def listed(schema: dict[str, Any]) -> None:
+        schema["properties"] = {**{name: fact(name) for name in sorted(known)}, **schema.get("properties", {})}
+        schema["patternProperties"] = {"_cost.*_above_[0-9]+k_tokens$": {"type": "number", "minimum": 0}}
+        schema["additionalProperties"] = False
+
+    return ConfigDict(extra="allow", json_schema_extra=listed)
+
+
 class AliasTarget(Shape):
     """An alias that `/v1/models` does not list when `hidden`."""
 
-    model: StrictStr
+    model: str
     hidden: bool = False
+
+
+class LiteLLMParams(Shape):
+    """How a deployment is called: LiteLLM's names. What is listed here is what the router itself looks at."""
+
+    model_config = _open(DEPLOYMENT)
+
+    model: str = Field(min_length=1)
+    api_base: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    custom_llm_provider: str | None = None
+    organization: str | None = None
+    order: NonNegativeInt | None = None
+    weight: float | None = Field(default=None, ge=0)
+    max_tokens: PositiveInt | None = None
+    max_completion_tokens: PositiveInt | None = None
+    thinking: dict[str, Any] | None = None
+    headers: dict[str, str | None] | None = None
+    extra_headers: dict[str, str | None] | None = None
+    extra_body: dict[str, Any] | None = None
+
+
+INFO = MODEL_INFO | {"description"}
 
 
 class ModelInfo(Shape):
     """Facts of a deployment. Ours: id, region, lane, default_output_cap; LiteLLM's price and capability names too."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = _open(INFO)
 
-    id: StrictStr | None = Field(default=None, min_length=1, pattern=r"^[^@|\s]+$")
-    region: StrictStr | None = None
+    id: str | None = Field(default=None, min_length=1, pattern=r"^[^@|\s]+$")
+    region: str | None = None
     lane: Lane | None = None
     default_output_cap: PositiveInt | None = None
-    base_model: StrictStr | None = None
+    base_model: str | None = None
     mode: Literal["chat", "embedding"] | None = None
     max_input_tokens: PositiveInt | None = None
     max_output_tokens: PositiveInt | None = None
@@ -44,36 +96,39 @@ class ModelInfo(Shape):
 class ModelEntry(Shape):
     """One deployment."""
 
-    model_name: StrictStr = Field(min_length=1)
-    litellm_params: dict[str, Any]
+    model_name: str = Field(min_length=1)
+    litellm_params: LiteLLMParams
     model_info: ModelInfo = ModelInfo()
 
 
 class RoutingGroup(Shape):
     """A name for several models. `priority` tries them in order; equal numbers share traffic."""
 
-    group_name: StrictStr = Field(min_length=1)
-    models: list[StrictStr] = Field(min_length=1)
+    group_name: str = Field(min_length=1)
+    models: list[str] = Field(min_length=1)
     routing_strategy: Literal["priority", "simple-shuffle"]
     model_priorities: dict[str, PositiveInt] | None = None
 
 
-Fallbacks = list[dict[str, list[StrictStr]]]
+Fallbacks = list[dict[str, list[str]]]
+Alias = Annotated[
+    Annotated[str, Tag("an alias's name")] | Annotated[AliasTarget, Tag("an alias's target")],
+    Discriminator(lambda value: "an alias's target" if isinstance(value, dict | AliasTarget) else "an alias's name"),
+    BeforeValidator(_one_name),
+]
 
 
 class RouterSettings(Shape):
     """What LiteLLM's Router takes and we follow. The rest is LiteLLM's own, see `IGNORED`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = _open(ROUTER)
 
-    model_group_alias: dict[str, Annotated[StrictStr | AliasTarget, BeforeValidator(_one_name)]] = Field(
-        default_factory=dict
-    )
+    model_group_alias: dict[str, Alias] = Field(default_factory=dict)
     routing_groups: list[RoutingGroup] = Field(default_factory=list)
     fallbacks: Fallbacks = Field(default_factory=list)
     context_window_fallbacks: Fallbacks = Field(default_factory=list)
     content_policy_fallbacks: Fallbacks = Field(default_factory=list)
-    default_fallbacks: list[StrictStr] = Field(default_factory=list)
+    default_fallbacks: list[str] = Field(default_factory=list)
 
 
 class LiteLLMConfig(Shape):
@@ -86,14 +141,28 @@ class LiteLLMConfig(Shape):
     environment_variables: dict[str, Any] = Field(default_factory=dict)
 
 
+class PriceRow(Shape):
+    """What a model costs (USD per token) and can do, in the names of LiteLLM's price map. `source` says who says so."""
+
+    model_config = _open(MODEL_INFO)
+
+    source: str | None = None
+    litellm_provider: str | None = None
+    mode: str | None = None
+
+
+class PricesKnowledge(RootModel[dict[str, PriceRow]]):
+    """Model to prices and facts."""
+
+
 class StoreSettings(Shape):
     """`policies/store.yaml`: where state lives. Paths are relative to the configuration's folder."""
 
-    ledger: str = "sqlite:.scribe/ledger.sqlite3"
+    ledger: str = Field(default="sqlite:.scribe/ledger.sqlite3", pattern=r"^sqlite:.+")
     journal: str | None = None
 
 
-# Known to LiteLLM's Router, decided elsewhere here: setting -> where
+# Known to LiteLLM's Router, decided elsewhere here: setting -> where. What else its Router knows, nothing here follows.
 IGNORED = {
     "num_retries": "policies/retries.yaml",
     "retry_after": "policies/retries.yaml",
@@ -115,14 +184,14 @@ IGNORED = {
     "redis_host": "policies/store.yaml",
     "redis_port": "policies/store.yaml",
     "redis_password": "policies/store.yaml",
-    "cache_responses": "nothing yet; answers are not cached",
-    "set_verbose": "nothing",
-    "debug_level": "nothing",
+}
+
+# The same in a deployment's litellm_params.
+IGNORED_PARAMS = {
+    **dict.fromkeys(("num_retries", "max_retries", "timeout", "stream_timeout"), "policies/retries.yaml"),
+    **dict.fromkeys(("max_budget", "budget_duration"), "policies/budgets.yaml"),
+    **dict.fromkeys(("rpm", "tpm", "itpm", "otpm", "max_parallel_requests", "cooldown_time", "drop_params"), ""),
 }
 
 # Of a deployment's litellm_params: ours to decide, so LiteLLM is not told.
-NOT_FOR_LITELLM = frozenset(
-    "model api_key api_base base_url order weight rpm tpm max_parallel_requests num_retries max_retries timeout "
-    "stream_timeout cooldown_time max_budget budget_duration itpm otpm model_info headers extra_headers extra_body "
-    "drop_params organization".split()
-)
+NOT_FOR_LITELLM = frozenset(LiteLLMParams.model_fields) | frozenset(IGNORED_PARAMS) | {"model_info"}

@@ -3,36 +3,48 @@
 import json
 from typing import Any
 
-from pydantic import BaseModel
-
-from scribe_router.config.load import KNOWLEDGE, POLICIES
+from scribe_router.config.files import KNOWLEDGE, POLICIES
 from scribe_router.config.schema import LiteLLMConfig
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
+REFERENCE = {"type": "string", "pattern": "^os\\.environ/"}
+_ABOUT = ("title", "description", "default")
 
 
 def schemas() -> dict[str, str]:
-    """File name to schema text: `litellm_config.json`, `budgets.json`, …"""
-    shapes: dict[str, type[BaseModel]] = {
-        "litellm_config": LiteLLMConfig,
-        **{k: v for k, v in KNOWLEDGE.items() if v is not None},
-        **POLICIES,
+    """File name to schema text: `litellm_config.json`, `budgets.json`, …
+
+    In `policies/` a value may be an `os.environ/NAME` reference whatever type it has; in `litellm_config.yaml` that
+    holds for `litellm_params` alone.
+    """
+    texts = {
+        name: _text(name, _lenient(shape.model_json_schema())) for name, shape in {**KNOWLEDGE, **POLICIES}.items()
     }
-    return {f"{name}.json": _text(name, shape.model_json_schema()) for name, shape in sorted(shapes.items())}
+    main = LiteLLMConfig.model_json_schema()
+    main["$defs"]["LiteLLMParams"] = _lenient(main["$defs"]["LiteLLMParams"])
+    texts["litellm_config"] = _text("litellm_config", main)
+    return {f"{name}.json": text for name, text in sorted(texts.items())}
 
 
 def _text(name: str, schema: dict[str, Any]) -> str:
-    return json.dumps({"$schema": DRAFT, **_lenient(schema), "title": f"{name}.yaml"}, indent=2, sort_keys=True) + "\n"
+    return json.dumps({"$schema": DRAFT, **schema, "title": f"{name}.yaml"}, indent=2, sort_keys=True) + "\n"
 
 
 def _lenient(schema: Any) -> Any:
-    """Anything may be an `os.environ/NAME` reference where a number or a flag is expected."""
+    """The schema with a reference allowed wherever a single value stands that is more than any text."""
     if isinstance(schema, list):
         return [_lenient(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    inner = {name: _lenient(each) for name, each in schema.items()}
-    if inner.get("type") in ("number", "integer", "boolean"):
-        kept = {name: inner.pop(name) for name in ("title", "description", "default") if name in inner}
-        return {**kept, "anyOf": [inner, {"type": "string", "pattern": "^os\\.environ/"}]}
-    return inner
+    if any(each.get("type") == "number" for each in schema.get("anyOf", ())):  # pydantic takes numbers as text too
+        schema = {**schema, "anyOf": [each for each in schema["anyOf"] if each.get("type") != "string"]}
+    if _narrow(schema):
+        about = {name: schema[name] for name in _ABOUT if name in schema}
+        return {**about, "anyOf": [{k: v for k, v in schema.items() if k not in _ABOUT}, REFERENCE]}
+    return {name: each if name in ("default", "required", "enum") else _lenient(each) for name, each in schema.items()}
+
+
+def _narrow(schema: dict[str, Any]) -> bool:
+    if schema.get("type") in ("number", "integer", "boolean"):
+        return True
+    return schema.get("type") == "string" and bool({"enum", "const", "pattern", "format"} & schema.keys())

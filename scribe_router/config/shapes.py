@@ -1,12 +1,16 @@
 """A document against its pydantic shape: the model, or each mistake where it stands. Knows pydantic, no meaning."""
 
+import copy
+import json
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, RootModel, SecretStr, ValidationError
 
-from scribe_router.config.documents import Document, Path_
+from scribe_router.config.documents import Document, below, put
+from scribe_router.config.problems import Path_
 from scribe_router.names import did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
@@ -14,14 +18,11 @@ M = TypeVar("M", bound=BaseModel)
 _WORDS = {
     "string_type": "expected a name (text)",
     "int_type": "expected a whole number",
-    "int_parsing": "expected a whole number",
     "int_from_float": "expected a whole number",
     "float_type": "expected a number",
-    "float_parsing": "expected a number",
     "decimal_type": "expected a number",
     "decimal_parsing": "expected a number",
     "bool_type": "expected true or false",
-    "bool_parsing": "expected true or false",
     "list_type": "expected a list",
     "tuple_type": "expected a list",
     "dict_type": "expected a mapping",
@@ -29,92 +30,146 @@ _WORDS = {
     "model_attributes_type": "expected a mapping",
     "missing": "is missing",
 }
+_BOUNDS = {
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected {ge} or more",
+    "less_than": "expected less than {lt}",
+    "less_than_equal": "expected {le} or less",
+    "too_short": "expected at least {min_length} in this list",
+    "string_too_short": "expected a name, found nothing",
+    "string_pattern_mismatch": "expected text that matches {pattern}",
+}
 
 
 def validate(document: Document, shape: type[M]) -> M | None:
-    """The document's data as `shape`; None when it does not fit, with the problems added to the document."""
-    data = document.data
-    if not isinstance(data, Mapping):
-        document.problems.append(document.problem((), "expected a mapping of settings"))
+    """The document's data as `shape`; None when it does not fit. Mistakes are added to the document.
+
+    Types are strict: `"5"` is no number. Text of the environment is what the shape wants it to be, so a key made of
+    digits stays a key. An unknown key is reported and left aside, so that it hides no other mistake.
+    """
+    if not document.readable:
         return None
-    try:
-        return shape.model_validate(data)
-    except ValidationError as error:
-        for each in _distinct(error):
-            document.problems.append(_problem(document, shape, each))
-        return None
+    data = copy.deepcopy(document.data)
+    fits = not _numbers_as_text(document, shape, data)
+    while True:
+        try:
+            model = shape.model_validate_json(json.dumps(data), strict=True)
+            return model if fits else None
+        except ValidationError as error:
+            mistakes = list(_distinct(error, data))
+            if not _mended(document, shape, data, mistakes):
+                for path, each in mistakes:
+                    if not document.reported(path):
+                        document.report(path, _message(document, shape, path, each))
+                return None
 
 
-def _distinct(error: ValidationError) -> Iterable[Any]:
-    """Pydantic reports each arm of a union; one line at a place is enough."""
+def _numbers_as_text(document: Document, shape: type[BaseModel], data: Any) -> bool:
+    """Report text where a Decimal is wanted: pydantic would take it even where it is strict."""
+    places = [(path, each) for path, each in below(data) if isinstance(each, str) and _at(shape, path) is Decimal]
+    for path, each in places:
+        document.report(path, f"expected a number, {found(document, path, each)}")
+        put(data, path, 1)
+    return bool(places)
+
+
+def _mended(document: Document, shape: type[BaseModel], data: Any, mistakes: list[tuple[Path_, Any]]) -> bool:
+    """Whether unknown keys were taken out or text of the environment was restored, so that another look is due."""
+    mended = False
+    for path, each in mistakes:
+        reference = document.references.get(path)
+        if each["type"] == "string_type" and reference is not None and reference.text is not None:
+            put(data, path, reference.text)
+            mended = True
+        elif each["type"] == "extra_forbidden":
+            document.report(path, f"unknown key{did_you_mean(str(path[-1]), _fields(shape, path[:-1]))}", key=True)
+            _take_out(data, path)
+            mended = True
+    return mended
+
+
+def _take_out(data: Any, path: Path_) -> None:
+    for step in path[:-1]:
+        data = data[step]
+    del data[path[-1]]
+
+
+def _distinct(error: ValidationError, data: Any) -> Iterable[tuple[Path_, Any]]:
+    """Each mistake with its path; one at a place is enough."""
     seen: set[Path_] = set()
     for each in error.errors(include_url=False):
-        path = _path(each["loc"])
+        path = _path(each["loc"], data, missing=each["type"] == "missing")
         if path not in seen:
             seen.add(path)
-            yield each
+            yield path, each
 
 
-def _path(location: tuple[Any, ...]) -> Path_:
-    return tuple(
-        step
-        for step in location
-        if not (isinstance(step, str) and re.fullmatch(r"[A-Za-z]+\[.*\]|str|function-.*", step))
-    )
+def _path(location: tuple[str | int, ...], data: Any, *, missing: bool) -> Path_:
+    """The steps of a location that are in the data; pydantic adds the arms of unions and the names of functions."""
+    path: Path_ = ()
+    for step in location:
+        inside = step in data if isinstance(data, Mapping) else isinstance(data, list)
+        if inside:
+            data, path = data[step], (*path, step)
+    return (*path, location[-1]) if missing else path
 
 
-def _problem(document: Document, shape: type[BaseModel], each: Any) -> Any:
-    path = _path(each["loc"])
+def _message(document: Document, shape: type[BaseModel], path: Path_, each: Any) -> str:
     kind = each["type"]
-    if kind == "extra_forbidden":
-        name = str(path[-1])
-        return document.problem(path, f"unknown key{did_you_mean(name, _fields(shape, path[:-1]))}", key=True)
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", each["ctx"]["expected"])
         hint = did_you_mean(str(each["input"]), options)
-        return document.problem(path, f"expected one of {', '.join(options)}, found {_show(each['input'])}{hint}")
+        return f"expected one of {', '.join(options)}{_found(document, shape, path, each)}{hint}"
     if kind in _WORDS:
-        found = "" if kind == "missing" else f", found {_show(each['input'])}"
-        return document.problem(path, _WORDS[kind] + found)
-    message = str(each["ctx"]["error"]) if kind == "value_error" else each["msg"]
-    return document.problem(path, message[:1].lower() + message[1:])
+        return _WORDS[kind] + ("" if kind == "missing" else _found(document, shape, path, each))
+    if kind in _BOUNDS:
+        return _BOUNDS[kind].format(**each["ctx"])
+    message = str(each["ctx"]["error"]) if kind == "value_error" else str(each["msg"])
+    return re.sub("^Input should be ", "expected ", message)
+
+
+def _found(document: Document, shape: type[BaseModel], path: Path_, each: Any) -> str:
+    return "" if _at(shape, path) is SecretStr else f", {found(document, path, each['input'])}"
+
+
+def found(document: Document, path: Path_, value: Any) -> str:
+    """What stands there; what came from the environment may be a secret, so it is named and not shown."""
+    reference = document.references.get(path)
+    return f"found {_show(value)}" if reference is None else f"found something else in {reference.name}"
 
 
 def _show(value: Any) -> str:
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    return (
-        {True: "true", False: "false", None: "nothing"}.get(value, repr(value))
-        if value is None or isinstance(value, bool)
-        else repr(value)
-    )
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "nothing"}[value]
+    return repr(value)
 
 
-def _fields(shape: Any, path: Path_) -> tuple[str, ...]:
+def _fields(shape: type[BaseModel], path: Path_) -> tuple[str, ...]:
     """The field names of the shape that stands at `path`."""
+    at = _at(shape, path)
+    inner = at if isinstance(at, type) and issubclass(at, BaseModel) else _model_in(at)
+    return tuple(inner.model_fields) if inner is not None else ()
+
+
+def _at(shape: Any, path: Path_) -> Any:
+    """The annotation at `path`."""
     for step in path:
-        shape = _inner(shape, step)
-        if shape is None:
-            return ()
-    return tuple(shape.model_fields) if isinstance(shape, type) and issubclass(shape, BaseModel) else ()
+        if not (isinstance(shape, type) and issubclass(shape, BaseModel)):
+            shape = _model_in(shape)
+        elif issubclass(shape, RootModel):
+            shape = _model_in(shape.model_fields["root"].annotation)
+        else:
+            field = shape.model_fields.get(str(step))
+            shape = field.annotation if field is not None else None
+    return shape
 
 
-def _inner(shape: Any, step: str | int) -> Any:
-    if isinstance(shape, type) and issubclass(shape, RootModel):
-        return _model_in(shape.model_fields["root"].annotation)
-    if isinstance(shape, type) and issubclass(shape, BaseModel):
-        field = shape.model_fields.get(str(step))
-        return field.annotation if field is not None else None
-    return _model_in(shape)
-
-
-def _model_in(annotation: Any) -> Any:
+def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The shape inside `list[...]`, `dict[str, ...]` or a union."""
-    arguments = getattr(annotation, "__args__", ())
-    for argument in reversed(arguments):
-        if isinstance(argument, type) and issubclass(argument, BaseModel):
-            return argument
-        found = _model_in(argument)
-        if found is not None:
-            return found
+    for argument in reversed(getattr(annotation, "__args__", ())):
+        inner = argument if isinstance(argument, type) and issubclass(argument, BaseModel) else _model_in(argument)
+        if inner is not None:
+            return inner
     return None

@@ -52,11 +52,12 @@ def migrate(rows: Mapping[str, Migration], name: str, today: date) -> Migrated |
     if row is None:
         return None
     last = successor(rows, known)
-    return Migrated(last, f"{name} is served by {last}{retirement(row, today)}")
+    note = f"; {row.note}" if row.note else ""
+    return Migrated(last, f"{known}{retirement(row, today)} is served by {last}{note}")
 
 
 def retirement(row: Migration, today: date) -> str:
-    """`; it retires on 2026-12-11`, `; it retired on 2026-10-23`, or nothing when no date is known."""
+    """` (retires 2026-12-11)`, ` (retired 2026-10-23)`, or nothing when no date is known."""
     if row.retires is None:
         return ""
-    return f"; it retire{'s' if row.retires > today else 'd'} on {row.retires}"
+    return f" (retire{'s' if row.retires > today else 'd'} {row.retires})"

@@ -33,6 +33,8 @@ PROVIDERS_OWN: Mapping[Api, frozenset[str]] = {
 # Anthropic's API has no channel for unknown names in LiteLLM; these it takes as keyword arguments.
 ANTHROPIC_OWN = frozenset("cache_control context_management inference_geo output_config speed thinking top_k".split())
 
+# Far above what any provider takes; an amount of money that follows from more would be no number that a ledger holds.
+_MOST: Mapping[str, int] = {"max_tokens": 100_000_000, "max_completion_tokens": 100_000_000, "n": 128}
 _REQUIRED: Mapping[Api, str] = {"chat": "messages", "embeddings": "input"}
 
 
@@ -51,8 +53,9 @@ def admit(api: Api, body: Mapping[str, Any]) -> None:
     _expect(body, "fallback_enabled", bool, "true or false")
     if api == "chat":
         _messages(body["messages"])
-        for name in ("max_tokens", "max_completion_tokens", "n"):
-            _positive(body, name)
+        _expect(body, "stream_options", Mapping, "an object")
+        for name, most in _MOST.items():
+            _count(body, name, most)
 
 
 def refused(api: Api, name: str) -> bool:
@@ -77,9 +80,9 @@ def _expect(body: Mapping[str, Any], name: str, kind: type, words: str) -> None:
         raise InvalidRequest(f"{name} must be {words}", code="invalid_type", param=name)
 
 
-def _positive(body: Mapping[str, Any], name: str) -> None:
+def _count(body: Mapping[str, Any], name: str, most: int) -> None:
     value = body.get(name)
     if value is None:
         return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidRequest(f"{name} must be a whole number above zero", code="invalid_value", param=name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise InvalidRequest(f"{name} must be a whole number from 1 to {most}", code="invalid_value", param=name)

@@ -5,7 +5,7 @@ Knows rates and token counts, never where a rate was read or what a limit is.
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,10 @@ CLASSES = {
     "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
 }
 _TIER = re.compile(r"(.+?)_above_(\d+)k_tokens")
+_TALKING = ("chat", "completion", "responses")
+# A cache write for an hour costs twice the input (Anthropic); many rows of resold Claude models do not say so.
+# OpenAI has no such class.
+_NO_LONG_WRITES = ("openai", "azure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class Rates:
         return max(self.output, self.reasoning)
 
 
+_FIELDS = tuple(field.name for field in fields(Rates))
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """`tiers` are (input tokens above which the rates hold, rates), ascending, the first at 0: all or nothing."""
@@ -60,11 +67,12 @@ class Price:
 
     @property
     def free(self) -> bool:
-        return all(max(asdict(rates).values()) == 0 for _, rates in self.tiers)
+        return all(rates.dearest_input == rates.dearest_output == 0 for _, rates in self.tiers)
 
     def to_row(self) -> dict[str, Any]:
         """The rates as a ledger row keeps them."""
-        return {"source": self.source, "tiers": [{"above": above, **asdict(rates)} for above, rates in self.tiers]}
+        tiers = [{"above": above, **{name: getattr(rates, name) for name in _FIELDS}} for above, rates in self.tiers]
+        return {"source": self.source, "tiers": tiers}
 
 
 def from_row(row: Mapping[str, Any]) -> Price:
@@ -74,39 +82,60 @@ def from_row(row: Mapping[str, Any]) -> Price:
 
 
 def compile_price(entry: Mapping[str, Any], source: str, factor: Decimal = Decimal(1)) -> Price | None:
-    """An entry of LiteLLM's price map (USD per token, as Decimal) as a Price; None when it names no input price.
+    """An entry of LiteLLM's price map (USD per token, as Decimal) as a Price; None when it does not price tokens.
 
-    `factor` is a region's or provider's uplift. A tier inherits the classes that it does not name.
+    `factor` is a region's or provider's uplift. A chat entry with a price for input and none for output (Azure's
+    model router, whose own fee it is) does not price tokens. Raises ValueError for a price that makes no sense.
     """
-    if (tables := entry.get("tiered_pricing")) is not None:
-        named = {int(table["range"][0]): _named(table, entry) for table in tables}
-    else:
-        named = {0: _named(entry, {})}
-        for key, value in entry.items():
-            match = _TIER.fullmatch(key)
-            if match and match[1] in CLASSES and value is not None:
-                named.setdefault(int(match[2]) * 1000, {})[CLASSES[match[1]]] = value
-    if "input" not in named.get(0, {}):
+    tables = _tiered(entry) if entry.get("tiered_pricing") else _thresholds(entry)
+    first = tables.get(0, {})
+    if "input" not in first or (entry.get("mode") in _TALKING and first["input"] and not first.get("output")):
         return None
-    base = named[0]
-    return Price(tuple((above, _rates({**base, **named[above]}, factor)) for above in sorted(named)), source)
+    double = entry.get("litellm_provider") not in _NO_LONG_WRITES
+    return Price(tuple((above, _rates(tables[above], factor, double)) for above in sorted(tables)), source)
 
 
-def _named(table: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    found = {ours: table.get(theirs, base.get(theirs)) for theirs, ours in CLASSES.items()}
-    return {name: rate for name, rate in found.items() if rate is not None}
+def _thresholds(entry: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """`..._above_272k_tokens`: a tier inherits what it does not name from the one below."""
+    named: dict[int, dict[str, Any]] = {0: _named(entry)}
+    for key, value in entry.items():
+        match = _TIER.fullmatch(key)
+        if match and match[1] in CLASSES and value is not None:
+            named.setdefault(int(match[2]) * 1000, {})[CLASSES[match[1]]] = value
+    below: dict[str, Any] = {}
+    return {above: (below := {**below, **named[above]}) for above in sorted(named)}
 
 
-def _rates(named: Mapping[str, Any], factor: Decimal) -> Rates:
+def _tiered(entry: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """`tiered_pricing`: a tier stands for itself, only an output price that it does not name is the entry's."""
+    own = {name: rate for name, rate in _named(entry).items() if name == "output"}
+    return {_start(table): {**own, **_named(table)} for table in entry["tiered_pricing"] if "range" in table}
+
+
+def _start(table: Mapping[str, Any]) -> int:
+    try:
+        return int(table["range"][0])
+    except (LookupError, TypeError):
+        raise ValueError("the range of a tier is [first, last] in tokens") from None
+
+
+def _named(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {ours: table[theirs] for theirs, ours in CLASSES.items() if table.get(theirs) is not None}
+
+
+def _rates(named: Mapping[str, Any], factor: Decimal, double: bool) -> Rates:
+    if "input" not in named:
+        raise ValueError("a tier has no price for input")
     pico = {name: _whole(Decimal(rate) * factor * PICO) for name, rate in named.items()}
     base, output = pico["input"], pico.get("output", 0)
     write = pico.get("cache_write", base)
+    long_write = max(write, 2 * base) if double and "cache_write" in pico else write
     return Rates(
         input=base,
         output=output,
         cache_read=pico.get("cache_read", base),
         cache_write=write,
-        cache_write_1h=pico.get("cache_write_1h", max(write, 2 * base) if "cache_write" in pico else base),
+        cache_write_1h=pico.get("cache_write_1h", long_write),
         reasoning=pico.get("reasoning", output),
     )
 
@@ -119,17 +148,17 @@ def _whole(rate: Decimal) -> int:
 
 
 def cost(price: Price, usage: Usage) -> int:
-    """The true cost of an attempt in nano-dollars."""
+    """The true cost of an attempt in nano-dollars. `usage` is consistent: its parts are within its wholes."""
     rates = price.rates(usage.input)
-    plain = max(0, usage.input - usage.cache_read - usage.cache_write - usage.cache_write_1h)
-    spoken = max(0, usage.output - usage.reasoning)
+    plain = usage.input - usage.cache_read - usage.cache_write - usage.cache_write_1h
+    spoken = usage.output - usage.reasoning
     pico = (
         plain * rates.input
         + usage.cache_read * rates.cache_read
         + usage.cache_write * rates.cache_write
         + usage.cache_write_1h * rates.cache_write_1h
         + spoken * rates.output
-        + min(usage.reasoning, usage.output) * rates.reasoning
+        + usage.reasoning * rates.reasoning
     )
     return _nano(pico)
 
@@ -141,7 +170,8 @@ def bound(price: Price, input_ceiling: int, cap: int, n: int = 1) -> int:
 
 
 def affordable_cap(price: Price, input_ceiling: int, amount: int, n: int = 1) -> int | None:
-    """The largest output cap whose bound fits into `amount` nano-dollars: None if output is free, 0 if none fits."""
+    """The largest output cap whose bound fits into `amount` nano-dollars: None if output is free, 0 if not even the
+    input fits."""
     dearest_input, dearest_output = _dearest(price, input_ceiling)
     if dearest_output == 0:
         return None

@@ -28,6 +28,16 @@ WHAT_FOLLOWS: dict[Category, Next] = {
 }
 
 
+# What passes with time, and the rule that says how long to wait for it. A broken stream counts as network.
+RULES: dict[Category, str] = {
+    Category.RATE_LIMIT: "rate_limit",
+    Category.SERVER: "server",
+    Category.NETWORK: "network",
+    Category.TIMEOUT: "timeout",
+    Category.STREAM: "network",
+}
+
+
 class Backoff(Shape):
     """How often a deployment is tried again after failures of one category, and how long the pauses are (seconds)."""
 
@@ -49,22 +59,22 @@ class RetriesPolicy(Shape):
     network: Backoff = Backoff()
     timeout: Backoff = Backoff()
 
-    def backoff(self, category: Category) -> Backoff:
-        """The rule of a category; none for what does not pass by waiting. A broken stream counts as network."""
-        name = "network" if category is Category.STREAM else category.value
-        rule = getattr(self, name, None) if name in ("rate_limit", "server", "network", "timeout") else None
-        return rule if isinstance(rule, Backoff) else Backoff()
+    def backoff(self, rule: str) -> Backoff:
+        """The rule of this name."""
+        found: Backoff = getattr(self, rule)
+        return found
 
 
 def pause(
     policy: RetriesPolicy, category: Category, failures: int, *, retry_after: float | None, draw: float
 ) -> float | None:
-    """Seconds to wait before the next try after `failures` failures of `category`, or None to give up.
+    """Seconds to wait before the next try after `failures` failures of the category's rule, or None to give up.
 
-    `draw` in [0, 1) spreads the pause by ± `jitter`. A provider's `retry_after` is never undercut.
+    `draw` in [0, 1) spreads the pause by ± `jitter`, within the maximum. A provider's `retry_after` is never undercut.
     """
-    rule = policy.backoff(category)
+    rule = policy.backoff(RULES[category]) if category in RULES else Backoff()
     if failures > rule.retries:
         return None
-    seconds = min(rule.initial_seconds * policy.base ** (failures - 1), policy.maximum_seconds)
-    return max(seconds * (1 + policy.jitter * (2 * draw - 1)), retry_after or 0.0)
+    seconds = rule.initial_seconds * policy.base ** (failures - 1)
+    spread = min(seconds, policy.maximum_seconds) * (1 + policy.jitter * (2 * draw - 1))
+    return max(min(spread, policy.maximum_seconds), retry_after or 0.0)

@@ -2,63 +2,109 @@
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from math import ceil
 from typing import Any
 
 from scribe_router.exchange import Usage
 
 NANO = 1_000_000_000
+# More than any request can be: a count above it, or a cost (USD), is a mistake, and no figure.
+MOST_TOKENS, MOST_USD = 1_000_000_000, 1_000_000
+_NOTHING: Mapping[str, Any] = {}
 
 
-def normalise(raw: Mapping[str, Any] | None) -> Usage | None:
-    """An OpenAI-shaped usage object as Usage; None when there is none or it counts nothing.
+def normalise(raw: object) -> Usage | None:
+    """An OpenAI-shaped usage object as Usage; None when there is none, or it counts nothing, or it cannot be true.
 
-    Cached input stands in `prompt_tokens_details.cached_tokens` (OpenAI, Dashscope), at the top as `cached_tokens`
-    (Moonshot), `num_cached_tokens` (Mistral) or `prompt_cache_hit_tokens` (DeepSeek); cache writes as LiteLLM gives
-    Anthropic's. `prompt_tokens` includes both; reasoning is inside `completion_tokens`.
+    Cached input stands in `prompt_tokens_details.cached_tokens` (OpenAI, Dashscope, LiteLLM's reading of Anthropic and
+    Gemini), at the top as `cached_tokens` (Moonshot), `num_cached_tokens` (Mistral) or `prompt_cache_hit_tokens`
+    (DeepSeek). `prompt_tokens` includes both kinds of cache and `completion_tokens` includes reasoning; a provider that
+    leaves them out shows by its own sums, and is put right. Parts are never above their wholes.
     """
-    if not raw:
+    if not isinstance(raw, Mapping) or not raw:
         return None
+    reported = _reported(raw)
+    output = _output(raw)
+    if output is None or _broken(raw.get("prompt_tokens")):
+        return None if reported is None else Usage(reported_cost=reported)
+    usage = _with_input(raw, output, reported)
+    return None if usage.empty and reported is None else usage
+
+
+def _with_input(raw: Mapping[str, Any], output: tuple[int, int], reported: int | None) -> Usage:
     before = _part(raw, "prompt_tokens_details")
-    after = _part(raw, "completion_tokens_details")
-    writes = _count(raw, "cache_creation_input_tokens") or _count(before, "cache_creation_tokens", "cache_write_tokens")
-    long_writes = _count(_part(before, "cache_creation_token_details"), "ephemeral_1h_input_tokens")
-    output = _count(raw, "completion_tokens")
+    lasting = _part(before, "cache_creation_token_details")
+    long_writes = _count(lasting, "ephemeral_1h_input_tokens")
+    writes = _count(raw, "cache_creation_input_tokens") or _count(
+        before, "cache_creation_tokens", "cache_write_tokens", "cache_creation_input_tokens"
+    )
+    writes = max(writes, long_writes + _count(lasting, "ephemeral_5m_input_tokens"))
     cached = _count(before, "cached_tokens") or _count(
         raw, "cached_tokens", "num_cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
     )
-    usage = Usage(
-        input=_count(raw, "prompt_tokens"),
-        output=output,
+    total = _count(raw, "prompt_tokens")
+    return Usage(
+        input=total if total >= cached + writes else total + cached + writes,
+        output=output[0],
         cache_read=cached,
-        cache_write=max(0, writes - long_writes),
+        cache_write=writes - long_writes,
         cache_write_1h=long_writes,
-        reasoning=min(_count(after, "reasoning_tokens"), output),
-        reported_cost=_reported(raw),
+        reasoning=output[1],
+        reported_cost=reported,
     )
-    return None if usage.empty and usage.reported_cost is None else usage
+
+
+def _output(raw: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(output, reasoning within it); None when the count cannot be true. xAI's output leaves reasoning out."""
+    if _broken(raw.get("completion_tokens")):
+        return None
+    output = _count(raw, "completion_tokens")
+    reasoning = _count(_part(raw, "completion_tokens_details"), "reasoning_tokens")
+    if reasoning and _count(raw, "total_tokens") == _count(raw, "prompt_tokens") + output + reasoning:
+        output += reasoning
+    return output, min(reasoning, output)
 
 
 def _part(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = raw.get(name)
-    return part if isinstance(part, Mapping) else {}
+    return part if isinstance(part, Mapping) else _NOTHING
 
 
 def _count(raw: Mapping[str, Any], *names: str) -> int:
+    """The first of the names that holds a count; a whole number may come as a float."""
     for name in names:
         value = raw.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
+        if value and not _broken(value):
+            count: int = ceil(value)
+            return count
     return 0
+
+
+def _broken(value: object) -> bool:
+    """Whether something stands there that is no count."""
+    if value is None:
+        return False
+    return not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST_TOKENS
 
 
 def _reported(raw: Mapping[str, Any]) -> int | None:
     """OpenRouter's `usage.cost` in USD; with a key of one's own, what the provider behind it charges is added."""
-    if not isinstance(raw.get("cost"), int | float | Decimal) or isinstance(raw.get("cost"), bool):
+    cost = _usd(raw.get("cost"))
+    if cost is None or raw.get("is_byok") is not True:
+        return None if cost is None else _nano(cost)
+    behind = _usd(_part(raw, "cost_details").get("upstream_inference_cost"))
+    return None if behind is None else _nano(cost + behind)
+
+
+def _usd(value: object) -> Decimal | None:
+    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         return None
-    details = _part(raw, "cost_details")
-    own_key = details.get("upstream_inference_cost") if raw.get("is_byok") else None
     try:
-        total = Decimal(str(raw["cost"])) + Decimal(str(own_key or 0))
+        amount = Decimal(str(value))
     except InvalidOperation:
         return None
-    return max(0, int((total * NANO).to_integral_value(rounding="ROUND_CEILING"))) if total.is_finite() else None
+    return amount if amount.is_finite() and 0 <= amount <= MOST_USD else None
+
+
+def _nano(amount: Decimal) -> int:
+    return int((amount * NANO).to_integral_value(rounding="ROUND_CEILING"))

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
@@ -21,12 +21,13 @@ from scribe_router.sandbox.fault import Fault, Refused, invalid, of_status
 from scribe_router.sandbox.prompt import Prompt
 from scribe_router.sandbox.received import Log, Received
 from scribe_router.sandbox.turn import Turn, compose
-from scribe_router.sandbox.wire import Call, Endpoint, Frame, Wire
+from scribe_router.sandbox.wire import Call, Endpoint, Frame, Wire, dumps
 
 HTML: Final = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center><hr>sandbox</body></html>\n"
 GARBAGE: Final = b"this is neither JSON nor an event\n<<<\x00\n\n"
 WRONG: Final = "wrong"
 BROKEN: Final = of_status(503)
+T = TypeVar("T")
 
 
 @dataclass
@@ -59,19 +60,25 @@ class Exchange:
             body = None
         self._number = self._state.log.open(self._record(body or b"", arrived_at))
         try:
-            return await self._answer(body)
-        except Refused as refused:
-            return await self._refuse(refused.fault)
+            return await self._reply(body)
+        except ConnectionError:
+            return web.Response()  # the client left; there is nobody to tell
 
     def _record(self, body: bytes, arrived_at: float) -> Received:
         request = self._request
         return Received(request.method, request.path, request.query_string, request.headers, body, arrived_at)
 
+    async def _reply(self, body: bytes | None) -> web.StreamResponse:
+        try:
+            return await self._answer(body)
+        except Refused as refused:
+            return await self._refuse(refused.fault)
+
     async def _answer(self, body: bytes | None) -> web.StreamResponse:
         if body is None:
             raise Refused(of_status(413))
         call = self._call(body)
-        prompt = self._endpoint.read(call)
+        prompt = understood(self._endpoint.read, call)
         behaviour = parse(prompt.model) if self._endpoint.behaves else Behaviour()
         self._note(model=prompt.model)
         await self._wait(behaviour)
@@ -82,7 +89,7 @@ class Exchange:
             return await self._plain(HTML.replace(b"%d", b"%d" % behaviour.html), behaviour.html, "text/html")
         if behaviour.garbage:
             return await self._plain(GARBAGE, 200, self._wire.stream_type if prompt.stream else "application/json")
-        turn = compose(prompt, behaviour, self._state.answers, self._number, int(time.time()))
+        turn = understood(compose, prompt, behaviour, self._state.answers, self._number, int(time.time()))
         return await self._speak(prompt, behaviour, turn)
 
     def _call(self, body: bytes) -> Call:
@@ -115,14 +122,14 @@ class Exchange:
         if prompt.stream and self._endpoint.stream:
             self._note(billed=turn.billed)
             return await self._stream(self._endpoint.stream(prompt, turn), behaviour)
-        body = encode(self._endpoint.plain(prompt, turn))
+        body = dumps(self._endpoint.plain(prompt, turn))
         if self._endpoint.behaves:
             self._note(billed=turn.billed)
         return await self._plain(body, cut=behaviour.cut_after is not None)
 
     async def _refuse(self, fault: Fault) -> web.StreamResponse:
         headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-        return await self._plain(encode(self._wire.error(fault)), fault.status, headers=headers)
+        return await self._plain(dumps(self._wire.error(fault)), fault.status, headers=headers)
 
     async def _plain(
         self,
@@ -197,8 +204,12 @@ def parsed(body: bytes) -> Mapping[str, Any]:
     return found
 
 
-def encode(reply: Any) -> bytes:
-    return json.dumps(reply, ensure_ascii=False).encode()
+def understood(step: Callable[..., T], *arguments: Any) -> T:
+    """What a step makes of the client's data; a 400 when they are not of the shape that the step takes for granted."""
+    try:
+        return step(*arguments)
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise invalid(f"invalid parameter: something has an unexpected shape ({error!r})") from error
 
 
 def kept(frames: Iterable[Frame], behaviour: Behaviour) -> Iterable[Frame]:

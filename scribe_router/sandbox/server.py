@@ -5,6 +5,7 @@
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,6 +30,7 @@ WIRES: Final[tuple[Wire, ...]] = (OPENAI, ANTHROPIC, GEMINI, OLLAMA)
 BODY_LIMIT: Final = 64 * 2**20
 GRACE: Final = 0.2
 SETTLE: Final = 0.01
+BACKLOG: Final = 1024
 
 
 class Sandbox:
@@ -50,6 +52,7 @@ class Sandbox:
         dice = random.Random(seed)  # noqa: S311 - reproducible on purpose
         self._log = Log(log_size)
         self._state = State(self._log, canned.load(answers), dice, clock, require_key)
+        self._socket: socket.socket | None = None
         self._runner: web.AppRunner | None = None
         self._url = ""
 
@@ -71,25 +74,24 @@ class Sandbox:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listens; port 0 takes a free one. Raises `OSError` when the port is taken."""
+        if self._socket:
+            raise RuntimeError("the sandbox is running already; stop it first")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family)
         # Without cancellation a client that leaves would not end a hanging exchange.
-        runner = web.AppRunner(self._app(), handler_cancellation=True, shutdown_timeout=GRACE, access_log=None)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
+        self._runner = web.AppRunner(self._app(), handler_cancellation=True, shutdown_timeout=GRACE, access_log=None)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._socket, backlog=BACKLOG).start()
         shown = f"[{host}]" if ":" in host else host
-        self._url = f"http://{shown}:{runner.addresses[0][1]}"
+        self._url = f"http://{shown}:{self._socket.getsockname()[1]}"
 
     async def stop(self) -> None:
         """Stops within a second; exchanges under way are dropped."""
-        runner, self._runner, self._url = self._runner, None, ""
-        if runner:
-            for site in list(runner.sites):
-                await site.stop()
-            # A connection accepted in the same moment needs some turns of the loop before it can be closed.
+        runner, listening = self._runner, self._socket
+        self._runner, self._socket, self._url = None, None, ""
+        if runner and listening:
+            # asyncio leaks a connection that it has accepted but not yet set up when its server closes.
+            asyncio.get_running_loop().remove_reader(listening)
             await asyncio.sleep(SETTLE)
             await runner.cleanup()
 

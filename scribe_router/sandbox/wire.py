@@ -59,10 +59,15 @@ class Wire:
     stream_type: str = "text/event-stream"
 
 
+def dumps(value: Any) -> bytes:
+    """JSON in UTF-8 without escapes; halves of a surrogate pair, which UTF-8 has no bytes for, become `?`."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+
+
 def sse(data: Any, event: str | None = None) -> bytes:
-    """One server-sent event; a string goes as it is."""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
-    return (f"event: {event}\n" if event else "").encode() + f"data: {text}\n\n".encode()
+    """One server-sent event; bytes go as they are."""
+    name = f"event: {event}\n".encode() if event else b""
+    return name + b"data: " + (data if isinstance(data, bytes) else dumps(data)) + b"\n\n"
 
 
 def need(body: Object, name: str, kind: type[T]) -> T:

@@ -11,11 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from scribe_router import __version__
+from scribe_router.encoding import json_bytes
 from scribe_router.errors import InternalError, InvalidRequest, ModelNotFound, RequestError
 from scribe_router.exchange import LOCAL, Api, Call, Json, Principal
 from scribe_router.names import did_you_mean
 from scribe_router.registry import Registry
 from scribe_router.router import Router
+from scribe_router.server.connection import ClientGone, while_connected
 from scribe_router.server.events import EventStream
 from scribe_router.server.guard import Guard, error_response
 from scribe_router.server.headers import answer_headers
@@ -25,18 +27,23 @@ from scribe_router.stream import AnswerStream
 log = logging.getLogger("scribe_router.server")
 LARGEST_BODY = 64 * 1024 * 1024
 READY_SECONDS = 0.5
+CLIENT_GONE = 499  # nobody reads it; logs and tests do
 
 
 def create_app(router: Router) -> Guard:
     """The proxy for a router; it closes the router when it shuts down."""
 
+    started = asyncio.Event()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         warming = asyncio.create_task(router.warm_up())
+        warming.add_done_callback(lambda done: started.set() if not done.cancelled() else None)
         try:
             yield
         finally:
             warming.cancel()
+            await asyncio.gather(warming, return_exceptions=True)
             await router.aclose()
 
     app = FastAPI(title="scribe_router", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
@@ -46,7 +53,7 @@ def create_app(router: Router) -> Guard:
     routes = _routes(router)
     app.include_router(routes, prefix="/v1")
     app.include_router(routes, include_in_schema=False)
-    app.include_router(_health(router))
+    app.include_router(_health(router, started))
     return Guard(app, router.registry.access)
 
 
@@ -75,7 +82,7 @@ def _routes(router: Router) -> APIRouter:
     return routes
 
 
-def _health(router: Router) -> APIRouter:
+def _health(router: Router, started: asyncio.Event) -> APIRouter:
     routes = APIRouter(prefix="/health")
 
     @routes.get("/live")
@@ -84,6 +91,8 @@ def _health(router: Router) -> APIRouter:
 
     @routes.get("/ready")
     async def ready() -> Response:
+        if not started.is_set():
+            return JSONResponse({"status": "starting"}, status_code=503)
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await router.ledger.flush()
@@ -96,10 +105,14 @@ def _health(router: Router) -> APIRouter:
 
 async def _serve(router: Router, api: Api, request: Request) -> Response:
     principal: Principal = getattr(request.state, "principal", LOCAL)
-    answer = await router.serve(Call(api, await _body(request)), principal)
+    call = Call(api, await _body(request))
+    try:
+        answer = await while_connected(request.receive, router.serve(call, principal))
+    except ClientGone:
+        return Response(status_code=CLIENT_GONE)
     if isinstance(answer, AnswerStream):
         return EventStream(answer)
-    response = JSONResponse(answer.body)
+    response = Response(json_bytes(answer.body), media_type="application/json")
     for name, value in answer_headers(answer.exchange.receipt()):
         response.headers.append(name, value)
     return response

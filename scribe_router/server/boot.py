@@ -1,6 +1,7 @@
 """Builds the application of one worker process from its environment, and binds the address for all of them."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from scribe_router.server.guard import Guard
 CONFIG, POLICIES, SANDBOX = "SCRIBE_CONFIG", "SCRIBE_POLICIES", "SCRIBE_SANDBOX_URL"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 30
+BACKLOG = 2048
 
 
 def registry() -> Registry:
@@ -41,10 +43,12 @@ def check_address(found: Registry, host: str) -> None:
 def bind(host: str, port: int) -> socket.socket:
     """A listening address. Raises `OSError` when it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # Named, since asyncio sets TCP_NODELAY only then: without it each answer took 40 ms longer.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(BACKLOG)  # at once: who reads the greeting can connect, and waits until we accept
     except OSError:
         bound.close()
         raise
@@ -63,6 +67,9 @@ def run(bound: socket.socket, workers: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    # uvicorn raises the signal again once it has shut down: that end was asked for, so it is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     server = uvicorn.Server(config)
     if workers == 1:
         server.run(sockets=[bound])

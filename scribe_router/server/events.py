@@ -1,14 +1,11 @@
 """A stream of chunks as server-sent events. The head goes out when the stream has committed; the client may hang up."""
 
-import asyncio
-import json
-from typing import Any
-
 from starlette.responses import Response
 
+from scribe_router.encoding import json_bytes
 from scribe_router.errors import StreamError
 from scribe_router.exchange import Json
-from scribe_router.server.guard import Receive, Scope, Send
+from scribe_router.server.connection import ClientGone, Receive, Scope, Send, while_connected
 from scribe_router.server.headers import answer_headers
 from scribe_router.stream import AnswerStream
 
@@ -29,16 +26,12 @@ class EventStream(Response):
         self.raw_headers = [(name.encode(), value.encode()) for name, value in headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        sender = asyncio.current_task()
-        gone = asyncio.create_task(_cancel_when_gone(receive, sender))
         try:
-            await self._send(send)
-        except asyncio.CancelledError:
-            if not gone.done():
-                raise
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await while_connected(receive, self._send(send))
+        except ClientGone:
+            return
         finally:
-            gone.cancel()
             await self._stream.aclose()
 
     async def _send(self, send: Send) -> None:
@@ -50,17 +43,9 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         receipt = self._stream.exchange.receipt()
-        last = json.dumps({"request_id": receipt.request_id, "cost_usd": receipt.cost_usd, "mark": receipt.mark})
-        await send({"type": "http.response.body", "body": f": scribe {last}\n\ndata: [DONE]\n\n".encode()})
+        last = json_bytes({"request_id": receipt.request_id, "cost_usd": receipt.cost_usd, "mark": receipt.mark})
+        await send({"type": "http.response.body", "body": b": scribe " + last + b"\n\ndata: [DONE]\n\n"})
 
 
 async def _event(send: Send, payload: Json) -> None:
-    data = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
-
-
-async def _cancel_when_gone(receive: Receive, sender: "asyncio.Task[Any] | None") -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if sender is not None:
-        sender.cancel()
+    await send({"type": "http.response.body", "body": b"data: " + json_bytes(payload) + b"\n\n", "more_body": True})

@@ -4,8 +4,7 @@ On loopback the `Host` header has to be a loopback name and a body has to be JSO
 """
 
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -13,13 +12,11 @@ from starlette.responses import JSONResponse
 from scribe_router.errors import AuthenticationError, InvalidRequest, PermissionDenied, RequestError
 from scribe_router.exchange import Principal
 from scribe_router.policies.access import AccessPolicy, authenticate
+from scribe_router.server.connection import Receive, Scope, Send
 from scribe_router.server.headers import error_headers
 
 OPEN = ("/health/live", "/health/ready")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Guard:

@@ -3,12 +3,18 @@
 from pathlib import Path
 
 from scribe_router.stores.contract import Ledger
-from scribe_router.stores.sqlite import SqliteLedger
 
 
 def open_ledger(url: str) -> Ledger:
-    """The ledger that a URL names: `sqlite:PATH`. Raises `ValueError` for any other."""
+    """The ledger that a URL names: `sqlite:PATH`, `redis://HOST:PORT`, or `redis+cluster://HOST:PORT,HOST:PORT` (each
+    also as `rediss`). Raises `ValueError` for any other."""
     scheme, _, path = url.partition(":")
+    if scheme in ("redis", "rediss", "redis+cluster", "rediss+cluster"):
+        from scribe_router.stores.redis import RedisLedger
+
+        return RedisLedger(url)
     if scheme != "sqlite" or not path:
-        raise ValueError(f"a ledger is named sqlite:PATH, found {url!r}")
+        raise ValueError(f"a ledger is named sqlite:PATH, redis://HOST or redis+cluster://HOST, found {url!r}")
+    from scribe_router.stores.sqlite import SqliteLedger
+
     return SqliteLedger(Path(path))

@@ -4,6 +4,7 @@ A row is written and its charges are reserved in one step, before any byte goes 
 reservation with the truth, once, from what the row stored. Amounts are integer nano-dollars, times float seconds.
 """
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,7 +57,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How an attempt ended: its true cost (None: there is no price) and where that figure comes from."""
+    """How an attempt ended: its true cost (None: there is no price, it counts as zero) and where the figure comes from.
+
+    `cap` is the output cap that was granted, in tokens.
+    """
 
     attempt: str
     cost: int | None
@@ -65,6 +69,7 @@ class Settlement:
     closed: float
     usage: dict[str, Any] | None = None
     raw_usage: dict[str, Any] | None = None
+    cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +82,12 @@ class Counter:
 
 
 class Ledger(Protocol):
-    """The contract of both stores."""
+    """The contract of both stores. Every method may raise `StoreUnavailable`, `settle` only after `close`."""
 
     async def reserve(self, row: Row, floor: int) -> Granted | Refused:
         """Reserve `row.bound`, or as much as every charge has left if that is at least `floor`.
 
-        Idempotent by attempt id. Raises `StoreUnavailable`.
+        Idempotent by attempt id.
         """
 
     def settle(self, settlement: Settlement) -> None:
@@ -92,11 +97,27 @@ class Ledger(Protocol):
     async def flush(self) -> None:
         """Wait until everything handed to `settle` so far is committed."""
 
+    async def sweep(self) -> int:
+        """Settle provisionally, at what was granted, the rows of owners that have ended; how many."""
+
+    async def release(self, attempts: Sequence[str], at: float) -> int:
+        """Settle rows whose cost is in doubt (marks bound, doubt, swept) at zero for good, mark released; how many."""
+
+    async def rebuild(self) -> list[str]:
+        """Write the counters anew from the rows; one line for each that changed."""
+
     async def counters(self) -> dict[str, Counter]:
         """Every counter by name, for explain, reports and the self-check."""
 
     async def rows(self, *, exchange: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Rows, newest first."""
+
+    def export(self) -> AsyncIterator[dict[str, Any]]:
+        """Every row in opening order, without loading them all."""
+
+    async def retain(self, before: float) -> int:
+        """Fold settled rows opened before `before` into one checkpoint for each counter, which keeps its sums; how
+        many. It is for windows that have closed: folded rows seed no new limit and take no late settlement."""
 
     async def check(self) -> list[str]:
         """Compare counters with rows; one line for each difference, empty when they agree."""

@@ -11,21 +11,21 @@ import json
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from scribe_router.stores import sqlite_reports as reports
+from scribe_router.stores import sqlite_upkeep as upkeep
+from scribe_router.stores.checks import check_row, check_settlement
 from scribe_router.stores.contract import Counter, Granted, Refused, Row, Settlement
-from scribe_router.stores.sqlite_book import Book, Tally, as_dict, open_book, read_only
+from scribe_router.stores.delivery import Tally
+from scribe_router.stores.sqlite_book import Book, open_book
 from scribe_router.stores.sqlite_writer import Operation, Writer, explained
 
-LARGEST = 10**18
 FLUSHING = 5.0
-COUNTERS = "SELECT name, settled, reserved FROM counters"
-RECOUNT = """SELECT json_extract(charge.value, '$.counter') AS name,
-    sum(CASE state WHEN 'settled' THEN coalesce(cost, 0) ELSE 0 END),
-    sum(CASE state WHEN 'reserved' THEN json_extract(charge.value, '$.amount') ELSE 0 END)
-    FROM attempts, json_each(attempts.charges) AS charge GROUP BY name"""
+REBUILDING = 60.0
+FOLDING = 100
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class SqliteLedger:
         When the caller is cancelled while it waits, the reservation may still be written: settle the attempt at zero,
         which is right in either case. Raises `StoreUnavailable`; `ValueError` for amounts that make no sense.
         """
-        _check(row, floor)
+        check_row(row, floor)
         price = json.dumps(row.price, default=str)
         return cast("Granted | Refused", await self._writer.call(lambda book: book.reserve(row, price, floor)))
 
@@ -77,7 +77,7 @@ class SqliteLedger:
         From any thread. Once it has returned, the settlement is written even if the disk is full for a while, unless
         the process is killed. Raises `StoreUnavailable` after `close`, `ValueError` for a negative cost.
         """
-        _amounts(f"settlement of {settlement.attempt}", cost=settlement.cost or 0)
+        check_settlement(settlement)
         usage, raw_usage = _json(settlement.usage), _json(settlement.raw_usage)
         self._writer.submit(Operation(lambda book: book.settle(settlement, usage, raw_usage), keep=True))
 
@@ -91,15 +91,43 @@ class SqliteLedger:
 
     async def counters(self) -> dict[str, Counter]:
         """Every counter by name, all settlements so far included."""
-        return await self._read(_counters)
+        return await self._read(reports.counters)
 
     async def rows(self, *, exchange: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Rows, newest first, with charges, price and usage as objects."""
-        return await self._read(lambda reader: _rows(reader, exchange, limit))
+        return await self._read(lambda reader: reports.newest(reader, exchange, limit))
+
+    async def export(self) -> AsyncIterator[dict[str, Any]]:
+        """All rows in opening order, a page at a time."""
+        last: int | None = 0
+        while last is not None:
+            page, last = await self._read(lambda reader, last=last: reports.after(reader, last))  # type: ignore[misc]
+            for row in page:
+                yield row
 
     async def check(self) -> list[str]:
         """Compare counters with rows; one line for each difference."""
-        return await self._read(_differences)
+        return await self._read(upkeep.differences)
+
+    async def release(self, attempts: Sequence[str], at: float) -> int:
+        """Settle rows whose cost is in doubt at zero, for good; how many."""
+        return cast("int", await self._writer.call(lambda book: upkeep.release(book.connection, attempts, at)))
+
+    async def rebuild(self) -> list[str]:
+        """Write the counters anew from the rows; one line for each that changed. Reserving waits for it."""
+        changed = await self._writer.call(lambda book: upkeep.rebuild(book.connection), patience=REBUILDING)
+        return cast("list[str]", changed)
+
+    async def retain(self, before: float) -> int:
+        """Fold settled rows opened before `before` into one checkpoint for each counter; how many rows."""
+        folded = 0
+        while count := await self._writer.call(lambda book: upkeep.fold(book.connection, before, FOLDING)):
+            folded += count
+        return folded
+
+    async def backup(self, path: Path) -> None:
+        """Copy the ledger to `path` while it is in use. What is reserved in it is swept when the copy is opened."""
+        await self._read(lambda reader: reports.copy(reader, path.resolve()))
 
     def close(self) -> None:
         """Commit what is pending, end the thread, let go of the files. What is still reserved becomes a sweep's."""
@@ -111,52 +139,10 @@ class SqliteLedger:
 
     def _read_now(self, read: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            with read_only(self._path) as reader:
-                reader.row_factory = sqlite3.Row
-                reader.execute("BEGIN")
+            with reports.opened(self._path) as reader:
                 return read(reader)
         except sqlite3.Error as problem:
             raise explained(self._place, problem) from problem
-
-
-def _counters(reader: sqlite3.Connection) -> dict[str, Counter]:
-    return {row[0]: Counter(*row) for row in reader.execute(COUNTERS)}
-
-
-def _rows(reader: sqlite3.Connection, exchange: str | None, limit: int) -> list[dict[str, Any]]:
-    where, values = ("WHERE exchange = ? ", (exchange,)) if exchange is not None else ("", ())
-    query = f"SELECT * FROM attempts {where}ORDER BY rowid DESC LIMIT ?"  # noqa: S608  (no part is foreign)
-    return [as_dict(row) for row in reader.execute(query, (*values, limit))]
-
-
-def _differences(reader: sqlite3.Connection) -> list[str]:
-    counters = _counters(reader)
-    recounted = {row[0]: Counter(*row) for row in reader.execute(RECOUNT)}
-    pairs = [
-        (counters.get(name, Counter(name, 0, 0)), recounted.get(name, Counter(name, 0, 0)))
-        for name in sorted(counters.keys() | recounted.keys())
-    ]
-    return [
-        f"{counter.name}: counter says settled {counter.settled}, reserved {counter.reserved}; "
-        f"rows say settled {rows.settled}, reserved {rows.reserved}"
-        for counter, rows in pairs
-        if counter != rows
-    ]
-
-
-def _check(row: Row, floor: int) -> None:
-    place = f"attempt {row.attempt}"
-    _amounts(place, bound=row.bound, floor=floor, **{f"cap of {charge.counter}": charge.cap for charge in row.charges})
-    if floor > row.bound:
-        raise ValueError(f"{place}: floor {floor} is above the bound {row.bound}")
-    if len({charge.counter for charge in row.charges}) < len(row.charges):
-        raise ValueError(f"{place}: two charges count against the same counter")
-
-
-def _amounts(place: str, **amounts: int) -> None:
-    for name, amount in amounts.items():
-        if type(amount) is not int or not 0 <= amount <= LARGEST:
-            raise ValueError(f"{place}: {name} is {amount!r}, not a whole number from 0 to {LARGEST}")
 
 
 def _json(value: dict[str, Any] | None) -> str | None:

@@ -8,14 +8,15 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scribe_router.exchange import Charge, Mark
 from scribe_router.stores.contract import Granted, Refused, Row, Settlement, StoreUnavailable
+from scribe_router.stores.delivery import Tally
+from scribe_router.stores.selfcheck import charge_dict
 from scribe_router.stores.sqlite_owners import Owner, bury, owners
+from scribe_router.stores.sqlite_upkeep import seed
 
 VERSION = 1
 SCHEMA = """
@@ -26,10 +27,13 @@ CREATE TABLE IF NOT EXISTS attempts (
     owner TEXT NOT NULL, granted INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'reserved',
     provisional INTEGER NOT NULL DEFAULT 0, exceeded INTEGER NOT NULL DEFAULT 0,
     cost INTEGER, mark TEXT, outcome TEXT, closed REAL, usage TEXT, raw_usage TEXT);
+CREATE INDEX IF NOT EXISTS attempts_by_opening ON attempts (opened);
+CREATE INDEX IF NOT EXISTS attempts_of_user ON attempts (user, opened);
 CREATE INDEX IF NOT EXISTS attempts_of_exchange ON attempts (exchange);
 CREATE INDEX IF NOT EXISTS reserved_by_owner ON attempts (owner) WHERE state = 'reserved';
 CREATE TABLE IF NOT EXISTS counters (
     name TEXT PRIMARY KEY, settled INTEGER NOT NULL, reserved INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoints (name TEXT PRIMARY KEY, settled INTEGER NOT NULL) WITHOUT ROWID;
 """
 GRANTED = "SELECT granted FROM attempts WHERE attempt = ?"
 COUNTER = "SELECT settled, reserved FROM counters WHERE name = ?"
@@ -37,20 +41,13 @@ INSERT = """INSERT INTO attempts (attempt, exchange, principal, user, model, dep
     charges, price, cap, owner, granted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 MOVE = """INSERT INTO counters (name, settled, reserved) VALUES (?, ?, ?) ON CONFLICT (name)
     DO UPDATE SET settled = settled + excluded.settled, reserved = reserved + excluded.reserved"""
-STATE = "SELECT state, provisional, granted, cost, charges FROM attempts WHERE attempt = ?"
+STATE = "SELECT state, provisional, granted, cost, charges, mark FROM attempts WHERE attempt = ?"
 SETTLE = """UPDATE attempts SET state = 'settled', provisional = ?, exceeded = ?, cost = ?, mark = ?, outcome = ?,
-    closed = ?, usage = ?, raw_usage = ? WHERE attempt = ?"""
+    closed = ?, usage = ?, raw_usage = ?, cap = coalesce(?, cap) WHERE attempt = ?"""
 RESERVING = "SELECT DISTINCT owner FROM attempts WHERE state = 'reserved'"
 RESERVED = "SELECT attempt, granted FROM attempts WHERE state = 'reserved' AND owner = ?"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Tally:
-    """Settlements that named no row, although they cost something."""
-
-    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,9 @@ class Book:
 
     def _counter(self, charge: Charge) -> tuple[int, int]:
         found = self.connection.execute(COUNTER, (charge.counter,)).fetchone()
-        return (found[0], found[1]) if found else (0, 0)
+        if found is None:
+            return seed(self.connection, charge)
+        return found[0], found[1]
 
     def _write(self, row: Row, price: str, amount: int) -> None:
         values = (
@@ -89,29 +88,23 @@ class Book:
         """Apply the settlement if it is the first, or the first true one after a sweep; whether it was applied."""
         found = self.connection.execute(STATE, (settlement.attempt,)).fetchone()
         if found is None:
-            self._unknown(settlement)
+            self.tally.miss(settlement, "no such row, its cost of %d is not counted; reserve before settling")
             return False
-        state, provisional, granted, cost, charges = found
+        state, provisional, granted, cost, charges, mark = found
         swept = settlement.mark is Mark.SWEPT
         if state == "settled" and (swept or not provisional):
+            if mark == Mark.RELEASED:
+                self.tally.miss(settlement, "was released at zero, its cost of %d is not counted")
             return False
         truth = settlement.cost or 0
         settled, reserved = truth - (cost or 0), (-1 if state == "reserved" else 0)
         moves = [(charge["counter"], settled, reserved * charge["amount"]) for charge in json.loads(charges)]
         self.connection.executemany(MOVE, moves)
         values = (swept, truth > granted, settlement.cost, str(settlement.mark), settlement.outcome)
-        self.connection.execute(SETTLE, (*values, settlement.closed, usage, raw_usage, settlement.attempt))
+        self.connection.execute(
+            SETTLE, (*values, settlement.closed, usage, raw_usage, settlement.cap, settlement.attempt)
+        )
         return True
-
-    def _unknown(self, settlement: Settlement) -> None:
-        """A zero without a row is what a caller settles whose `reserve` was cancelled: no money is missing."""
-        if settlement.cost:
-            self.tally.unknown += 1
-            logger.error(
-                "attempt %s: no such row, its cost of %d is not counted; reserve before settling",
-                settlement.attempt,
-                settlement.cost,
-            )
 
     def sweep(self) -> int:
         """Settle what dead owners had reserved, provisionally, at the granted amounts; how many rows."""
@@ -149,13 +142,7 @@ def decide(row: Row, floor: int, counters: list[tuple[int, int]]) -> Granted | R
 
 def charges_json(charges: tuple[Charge, ...], amount: int) -> str:
     """The charges as the row keeps them; settlement reads nothing else."""
-    return json.dumps(
-        [
-            {"counter": charge.counter, "limit": charge.limit, "scope": charge.scope, "window": charge.window}
-            | {"cap": charge.cap, "amount": amount}
-            for charge in charges
-        ]
-    )
+    return json.dumps([charge_dict(charge) | {"amount": amount} for charge in charges])
 
 
 def open_book(path: Path, *, full_sync: bool, clock: Callable[[], float], tally: Tally) -> Book:
@@ -183,15 +170,3 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     if version < VERSION:
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
-
-
-def read_only(path: Path) -> "closing[sqlite3.Connection]":
-    """A second connection for reports: readers do not hold up the writer."""
-    return closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0, isolation_level=None))
-
-
-def as_dict(row: sqlite3.Row) -> dict[str, Any]:
-    """A row of `attempts` with its JSON read and its flags as booleans."""
-    found = dict(row)
-    found |= {name: json.loads(found[name]) for name in ("charges", "price", "usage", "raw_usage") if found[name]}
-    return found | {name: bool(found[name]) for name in ("provisional", "exceeded")}

@@ -12,8 +12,8 @@ import random
 import sqlite3
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
 from scribe_router.stores.contract import StoreUnavailable
+from scribe_router.stores.delivery import Answer, deliver
 
 GROUP = 64
 SLICE = 0.002
@@ -69,15 +70,6 @@ class Operation(Generic[S]):
     deadline: float = math.inf
     keep: bool = False
     future: asyncio.Future[Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How an operation ended: with a value, or with a problem."""
-
-    operation: Operation[Any]
-    value: Any = None
-    problem: Exception | None = None
 
 
 class Writer(Generic[S]):
@@ -159,7 +151,7 @@ class _Loop(Generic[S]):
                 self._postpone(problem)
             else:
                 self._faults = 0
-                _deliver(answers)
+                deliver(answers)
         self._end()
 
     def _wait(self) -> bool:
@@ -213,14 +205,14 @@ class _Loop(Generic[S]):
         self._pending = deque(kept)
         if kept and not busy and self._faults == 0:
             logger.error("%s (%d operations are kept and tried again)", explained(self._place, problem), len(kept))
-        _deliver(Answer(operation, problem=explained(self._place, problem)) for operation in late)
+        deliver(Answer(operation.future, problem=explained(self._place, problem)) for operation in late)
         self._faults += 1
         if kept:
             time.sleep(_pause(self._faults, LONGEST_BUSY_PAUSE if busy else LONGEST_FAULT_PAUSE))
 
     def _end(self) -> None:
         message = f"{self._place}: closed before this could be written; see the log"
-        _deliver(Answer(operation, problem=StoreUnavailable(message)) for operation in self._pending)
+        deliver(Answer(operation.future, problem=StoreUnavailable(message)) for operation in self._pending)
         if self._session is not None:
             self._session.close()
 
@@ -229,38 +221,14 @@ def _run(operation: Operation[S], session: S) -> Answer:
     """Run one operation so that its own mistake undoes it alone; a fault of the store is raised."""
     session.connection.execute("SAVEPOINT operation")
     try:
-        answer = Answer(operation, operation.run(session))
+        answer = Answer(operation.future, operation.run(session))
     except Exception as problem:
         if isinstance(problem, sqlite3.Error) and _code(problem) not in {None, *OWN_MISTAKES}:
             raise
         session.connection.execute("ROLLBACK TO operation")
-        answer = Answer(operation, problem=problem)
+        answer = Answer(operation.future, problem=problem)
     session.connection.execute("RELEASE operation")
     return answer
-
-
-def _deliver(answers: Iterable[Answer]) -> None:
-    """Wake those who wait: one call for each event loop. What nobody waits for is logged when it failed."""
-    loops: dict[asyncio.AbstractEventLoop, list[Answer]] = defaultdict(list)
-    for answer in answers:
-        if answer.operation.future is not None:
-            loops[answer.operation.future.get_loop()].append(answer)
-        elif answer.problem is not None:
-            logger.error("an operation that nobody waits for failed: %s", answer.problem, exc_info=answer.problem)
-    for loop, group in loops.items():
-        with suppress(RuntimeError):  # a closed loop: nobody waits any more
-            loop.call_soon_threadsafe(_resolve, group)
-
-
-def _resolve(answers: list[Answer]) -> None:
-    for answer in answers:
-        future = answer.operation.future
-        if future is None or future.done():
-            continue
-        if answer.problem is None:
-            future.set_result(answer.value)
-        else:
-            future.set_exception(answer.problem)
 
 
 def _pause(faults: int, longest: float) -> float:

@@ -6,24 +6,17 @@ Knows OpenAI's chunk format, which both lanes deliver; never where the chunks ca
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from scribe_router.exchange import Json
+from scribe_router.exchange import AttemptFailed, Category, Json, Reached
 
 DONE: Json = {}  # what a lane yields for `[DONE]`
 Events = AsyncIterator[Json]
-_CONTENT = (
-    "content",
-    "tool_calls",
-    "reasoning_content",
-    "reasoning",
-    "function_call",
-    "refusal",
-    "audio",
-    "thinking_blocks",
-)
 
 
 class StreamReader:
-    """Watches the chunks of one stream. `expected` is the number of choices that were asked for."""
+    """Watches the chunks of one stream. `expected` is the number of choices that were asked for.
+
+    `committed` is set by the first delta that carries anything: content, reasoning, a tool call, an image.
+    """
 
     def __init__(self, expected: int = 1) -> None:
         self._expected = expected
@@ -38,10 +31,17 @@ class StreamReader:
         return self.done or len(self._finished) >= self._expected
 
     def see(self, chunk: Json) -> None:
-        """Take note of one chunk."""
+        """Take note of one chunk. Raises `AttemptFailed` for one that is no chunk at all."""
         if chunk is DONE:
             self.done = True
             return
+        try:
+            self._note(chunk)
+        except (AttributeError, TypeError):
+            strange = "the provider sent an event that is no chunk of an answer"
+            raise AttemptFailed(Category.STREAM, Reached.STREAMED, strange) from None
+
+    def _note(self, chunk: Json) -> None:
         usage = chunk.get("usage")
         if isinstance(usage, Mapping) and usage:
             self.usage = dict(usage)
@@ -49,7 +49,7 @@ class StreamReader:
             if choice.get("finish_reason"):
                 self._finished.add(choice.get("index") or 0)
             delta = choice.get("delta") or {}
-            if any(delta.get(name) for name in _CONTENT):
+            if any(value for name, value in delta.items() if name != "role"):
                 self.committed = True
 
 

@@ -4,10 +4,11 @@ LiteLLM's own classes hide the cause (a refused connection, a lost reply and a p
 `InternalServerError`), so the chain behind the exception is what counts.
 """
 
-import asyncio
 import json
 import re
+import socket
 from collections.abc import Iterator, Mapping
+from math import isnan
 from typing import Any
 
 import aiohttp
@@ -38,8 +39,8 @@ _CONTENT = re.compile(
     r"|blocked by .{0,40}safety|usage policies|output blocked|prohibited_content|content exists risk",
     re.IGNORECASE,
 )
-# Parameters' names only: enough to say which one the provider means, never its text.
-_PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]]{0,63}")
+# Gemini refuses a wrong key with 400.
+_KEY = re.compile(r"api_key_invalid|api key (?:not valid|expired|not found)", re.IGNORECASE)
 _WORDS = {
     Category.RATE_LIMIT: "the provider's rate limit is reached",
     Category.SERVER: "the provider failed",
@@ -69,6 +70,8 @@ def from_reply(status: int, body: bytes | str, headers: Mapping[str, str]) -> At
             category = Category.CONTEXT_LENGTH
         elif _CONTENT.search(probe):
             category = Category.CONTENT_POLICY
+        elif _KEY.search(probe):
+            category = Category.AUTHENTICATION
     if status == 429 and error and error.get("code") == "insufficient_quota":
         category = Category.AUTHENTICATION
     return AttemptFailed(
@@ -82,12 +85,15 @@ def from_reply(status: int, body: bytes | str, headers: Mapping[str, str]) -> At
 
 
 def _error_object(text: str) -> Json | None:
+    """The provider's error: `{"error": {…}}`, `{"error": "…"}`, a list around it, or `{"message": "…"}` alone."""
     try:
-        parsed = json.loads(text.removeprefix("b'").removesuffix("'"))
-    except ValueError:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     parsed = parsed[0] if isinstance(parsed, list) and parsed else parsed
-    error = parsed.get("error") if isinstance(parsed, dict) else None
+    if not isinstance(parsed, dict):
+        return None
+    error = parsed.get("error", parsed)
     if isinstance(error, str):
         return {"message": error}
     return error if isinstance(error, dict) else None
@@ -95,9 +101,10 @@ def _error_object(text: str) -> Json | None:
 
 def _seconds(value: str | None) -> float | None:
     try:
-        return min(max(float(value or ""), 0.0), 3600.0)
+        seconds = float(value or "nan")
     except ValueError:
         return None
+    return None if isnan(seconds) else min(max(seconds, 0.0), 3600.0)
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -113,25 +120,60 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 def from_exception(error: BaseException) -> AttemptFailed:
     """An exception of aiohttp, httpx, the OpenAI client or LiteLLM as what it means."""
     causes = list(chain(error))
-    for cause in reversed(causes):
-        reply = _reply_in(cause)
-        if reply is not None:
-            return reply
-    for cause in reversed(causes):
-        failure = _transport(cause)
-        if failure is not None:
-            return failure
-    return _local(error)
+    return _seen_on_the_way(causes) or _local(causes)
 
 
-def _reply_in(cause: BaseException) -> AttemptFailed | None:
-    response = getattr(cause, "response", None)
-    status = getattr(response, "status_code", None)
-    if not isinstance(status, int) or type(cause).__module__.startswith("litellm.exceptions"):
-        return None
-    return from_reply(
-        status, _text(cause, response), {k.lower(): v for k, v in getattr(response, "headers", {}).items()}
+def from_stream_exception(error: BaseException) -> AttemptFailed:
+    """An exception while a stream was read: the connection broke, or the provider reported an error inside it."""
+    causes = list(chain(error))
+    event = getattr(error, "body", None) or {"code": getattr(error, "status_code", None)}
+    reported = len(causes) == 1 and hasattr(error, "message")
+    return _seen_on_the_way(causes) or (from_stream_error(event) if reported else _local(causes))
+
+
+def _seen_on_the_way(causes: list[BaseException]) -> AttemptFailed | None:
+    """What the chain says of the connection or a reply. The connection goes first: LiteLLM puts replies that nobody
+    sent around lost ones."""
+    for read in (_not_connected, _lost, _replied, _unreadable):
+        for cause in causes:
+            failure = read(cause)
+            if failure is not None:
+                return failure
+    return None
+
+
+def _not_connected(cause: BaseException) -> AttemptFailed | None:
+    connect = (
+        aiohttp.ClientConnectorError,
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.ClientHttpProxyError,
+        aiohttp.InvalidURL,
+        ConnectionRefusedError,
+        socket.gaierror,
     )
+    if isinstance(cause, connect) or _is_httpx(cause, "ConnectTimeout", "PoolTimeout", "ProxyError", "InvalidURL"):
+        return AttemptFailed(Category.NETWORK, Reached.NOT_CONNECTED, words(Category.NETWORK))
+    return None
+
+
+def _lost(cause: BaseException) -> AttemptFailed | None:
+    if isinstance(cause, TimeoutError) or _is_httpx(cause, "TimeoutException"):
+        return AttemptFailed(Category.TIMEOUT, Reached.LOST, words(Category.TIMEOUT))
+    # Through LiteLLM a connection that was reset after the request is an httpx.ConnectError as well.
+    if isinstance(cause, aiohttp.ClientError | ConnectionError) or _is_httpx(cause, "TransportError", "DecodingError"):
+        return AttemptFailed(Category.NETWORK, Reached.LOST, "the connection broke before the reply was complete")
+    return None
+
+
+def _replied(cause: BaseException) -> AttemptFailed | None:
+    """A reply that really came: httpx and the OpenAI client tell of those only, LiteLLM's own classes invent some."""
+    if not (_is_httpx(cause, "HTTPStatusError") or type(cause).__module__.partition(".")[0] == "openai"):
+        return None
+    response = getattr(cause, "response", None)
+    if response is None or response.status_code < 400:
+        return None
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return from_reply(response.status_code, _text(cause, response), headers)
 
 
 def _text(cause: BaseException, response: Any) -> str:
@@ -141,44 +183,35 @@ def _text(cause: BaseException, response: Any) -> str:
         return str(getattr(cause, "message", "") or cause)
 
 
-_CONNECT = ("ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol", "PoolTimeout")
-_LOST = ("ReadError", "WriteError", "CloseError", "RemoteProtocolError", "ReadTimeout", "WriteTimeout")
-
-
-def _transport(cause: BaseException) -> AttemptFailed | None:
-    name, module = type(cause).__name__, type(cause).__module__.partition(".")[0]
-    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.InvalidURL | aiohttp.ConnectionTimeoutError):
-        return _network(Reached.NOT_CONNECTED)
-    if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return _network(Reached.NOT_CONNECTED)
-    if isinstance(cause, asyncio.TimeoutError) or (module == "httpx" and name in ("ReadTimeout", "WriteTimeout")):
-        return AttemptFailed(Category.TIMEOUT, Reached.LOST, words(Category.TIMEOUT))
-    if isinstance(cause, aiohttp.ClientError | ConnectionError) or (module == "httpx" and name in _LOST):
-        return _network(Reached.LOST)
-    if module == "httpx" and name in _CONNECT:
-        return _network(Reached.NOT_CONNECTED)
-    if isinstance(cause, json.JSONDecodeError):
+def _unreadable(cause: BaseException) -> AttemptFailed | None:
+    if isinstance(cause, json.JSONDecodeError | UnicodeDecodeError):
         return AttemptFailed(Category.SERVER, Reached.LOST, "the provider's reply is not json")
     return None
 
 
-def _network(reached: Reached) -> AttemptFailed:
-    lost = "the connection broke before the reply was complete"
-    return AttemptFailed(
-        Category.NETWORK, reached, words(Category.NETWORK) if reached is Reached.NOT_CONNECTED else lost
-    )
+def _is_httpx(cause: BaseException, *names: str) -> bool:
+    """By name, since httpx comes with LiteLLM and the wire lane does without both."""
+    return any(kind.__name__ in names and kind.__module__.startswith("httpx") for kind in type(cause).__mro__)
 
 
-def _local(error: BaseException) -> AttemptFailed:
-    """LiteLLM refused before anything was sent, or something unforeseen happened after that."""
-    name = type(error).__name__
-    if name in ("UnsupportedParamsError", "BadRequestError"):
+def _local(causes: list[BaseException]) -> AttemptFailed:
+    """No reply and no connection is behind it: LiteLLM refused before anything was sent, or could not translate.
+
+    A translation fails as often on the way back as on the way out, so it counts as sent.
+    """
+    if any(isinstance(cause, UnicodeEncodeError) for cause in causes):
+        return AttemptFailed(
+            Category.BAD_REQUEST, Reached.NOT_CONNECTED, "the request holds text that is not valid Unicode"
+        )
+    error, name = causes[0], type(causes[0]).__name__
+    if len(causes) == 1 and name in ("UnsupportedParamsError", "BadRequestError"):
         named = re.search(r"parameters?:? \[?'?([A-Za-z_][A-Za-z0-9_]*)", str(error))
         what = f": it does not take {named[1]}" if named else ""
         return AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, f"the model cannot be asked like this{what}")
-    if name == "AuthenticationError":
+    if len(causes) == 1 and name == "AuthenticationError":
         return AttemptFailed(Category.AUTHENTICATION, Reached.NOT_CONNECTED, words(Category.AUTHENTICATION))
-    return AttemptFailed(Category.SERVER, Reached.LOST, f"{words(Category.SERVER)} ({name})")
+    why = type(causes[-1]).__name__
+    return AttemptFailed(Category.SERVER, Reached.LOST, f"the request or its reply could not be translated ({why})")
 
 
 def from_stream_error(error: Any) -> AttemptFailed:

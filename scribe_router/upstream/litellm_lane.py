@@ -6,29 +6,33 @@ are first used, under ids of their own generation, and leave it with the router 
 
 import asyncio
 import itertools
-import os
 import threading
+import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from copy import deepcopy
 from types import MappingProxyType
 from typing import Any
+
+import aiohttp
 
 from scribe_router.exchange import AttemptFailed, Category, Json, Reached
 from scribe_router.policies.parameters import ANTHROPIC_OWN, API
 from scribe_router.registry import Deployment
-from scribe_router.upstream.failures import from_exception
+from scribe_router.upstream.failures import from_exception, from_stream_exception
 from scribe_router.upstream.mark import ours
+from scribe_router.upstream.quiet import litellm
 from scribe_router.upstream.shape import Shaped
 
-# Set before LiteLLM is imported: no download of prices or headers, no `.env` from a folder above its package.
-QUIET = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
-    "LITELLM_MODE": "PRODUCTION",
-}
-# No retries, fallbacks or MCP (its base install lacks the `mcp` module, and looks for it whenever there are tools).
 PINNED: Mapping[str, Any] = MappingProxyType(
-    {"num_retries": 0, "max_retries": 0, "disable_fallbacks": True, "_skip_mcp_handler": True}
+    {"num_retries": 0, "max_retries": 0, "disable_fallbacks": True, "drop_params": False}
+)
+# As an argument `metadata` is for LiteLLM's own callbacks, and `user` reaches only those models that it knows.
+NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user"}})
+# What it translates, beyond OpenAI's names.
+OWN: Mapping[str, frozenset[str]] = MappingProxyType(
+    {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
 )
 _generations = itertools.count(1)
 
@@ -39,6 +43,7 @@ class _Process:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._router: Any = None
+        self.leaving: deque[str] = deque()
 
     def router(self) -> Any:
         with self._lock:
@@ -49,34 +54,40 @@ class _Process:
     def add(self, identity: str, deployment: Deployment) -> None:
         router = self.router()
         with self._lock:
+            self._remove_leaving()
             router.upsert_deployment(_fed(identity, deployment))
 
     def remove(self, identities: set[str]) -> None:
         """Take deployments out, and with them what LiteLLM remembers of each id in its price map."""
-        if self._router is None or not identities:
-            return
-        import litellm
-
+        self.leaving.extend(identities)
         with self._lock:
-            for identity in identities:
-                self._router.delete_deployment(id=identity)
-                litellm.model_cost.pop(identity, None)
+            self._remove_leaving()
+
+    def _remove_leaving(self) -> None:
+        if not self.leaving:
+            return
+        while self.leaving:
+            identity = self.leaving.popleft()
+            self._router.delete_deployment(id=identity)
+            litellm().model_cost.pop(identity, None)
 
 
 _process = _Process()
 
 
 def _load() -> Any:
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    import litellm
+    import httpx
+    from litellm.llms.custom_httpx.aiohttp_transport import AIOHTTP_EXC_MAP
 
-    litellm.telemetry = False
-    litellm.suppress_debug_info = True
-    litellm.drop_params = False
-    from litellm.router import Router
+    class Pinned(litellm().Router):  # type: ignore[misc]
+        """A Router that hands a stream over as it is: its own wrapper falls back in mid-stream, and logs an error."""
 
-    return Router(model_list=[], num_retries=0, disable_cooldowns=True, ignore_invalid_deployments=False)
+        async def _acompletion_streaming_iterator(self, model_response: Any, *_: Any, **__: Any) -> Any:
+            return model_response
+
+    # It takes a connection that was reset for one that was never made, and sends such a request a second time.
+    AIOHTTP_EXC_MAP[aiohttp.ClientOSError] = httpx.ReadError
+    return Pinned(model_list=[], num_retries=0, disable_cooldowns=True, ignore_invalid_deployments=False)
 
 
 def _fed(identity: str, deployment: Deployment) -> Any:
@@ -111,40 +122,40 @@ class LiteLLMLane:
     def __init__(self) -> None:
         self.generation = next(_generations)
         self._fed: set[str] = set()
+        # The collector may run this inside `add`, so it only leaves a note; the next `add` or `close` reads it.
+        weakref.finalize(self, _process.leaving.extend, self._fed)
 
     async def call(self, shaped: Shaped) -> Json:
         """One plain call: the reply in OpenAI's format. Raises `AttemptFailed`."""
         with ours():
             response = await self._pinned(shaped)
-        reply = response.model_dump(mode="json", exclude_none=True)
-        if not _reported(reply.get("usage")):
-            reply.pop("usage", None)
-        return reply  # type: ignore[no-any-return]
+        return _as_openai(response.model_dump(mode="json", exclude_none=True), shaped.deployment.wire)
 
     async def stream(self, shaped: Shaped) -> AsyncIterator[Json]:
-        """One stream: chunks in OpenAI's format. Raises `AttemptFailed`.
-
-        LiteLLM invents a finish reason and estimates usage where the provider sent none; `chunks` holds what came.
-        """
+        """One stream: chunks in OpenAI's format. Raises `AttemptFailed`."""
         with ours():
             response = await self._pinned(shaped)
         try:
             async with aclosing(response):
-                async for chunk in response:
-                    yield _honest(chunk, response.chunks)
+                async for chunk in _chunks(response, shaped.deployment.wire):
+                    yield chunk
         except AttemptFailed:
             raise
         except Exception as error:  # noqa: BLE001  (LiteLLM raises some forty classes; the cause chain decides)
-            raise from_exception(error) from None
+            raise from_stream_exception(error) from None
 
     async def _pinned(self, shaped: Shaped) -> Any:
         identity = await self._identity(shaped.deployment)
         router = _process.router()
         call = router.acompletion if shaped.api == "chat" else router.aembedding
+        named = {**arguments(shaped), **PINNED, "model": identity}
         try:
-            return await call(**{**arguments(shaped), **PINNED, "model": identity})
+            response = await call(**named)
+            if shaped.stream and response.completion_stream is None:
+                await response.fetch_stream()  # some providers are asked only when the first chunk is wanted
         except Exception as error:  # noqa: BLE001  (as above)
             raise from_exception(error) from None
+        return response
 
     async def _identity(self, deployment: Deployment) -> str:
         identity = f"{deployment.id}@{self.generation}"
@@ -155,8 +166,9 @@ class LiteLLMLane:
 
     def close(self) -> None:
         """Take this generation's deployments out of LiteLLM's Router."""
-        fed, self._fed = self._fed, set()
-        _process.remove(fed)
+        leaving = set(self._fed)
+        self._fed.clear()
+        _process.remove(leaving)
 
 
 def arguments(shaped: Shaped) -> dict[str, Any]:
@@ -164,42 +176,145 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
 
     LiteLLM has no channel for unknown names to Anthropic, so there the listed ones are arguments and others an error.
     """
-    body = {name: value for name, value in shaped.body.items() if name != "model"}
-    known = API[shaped.api] - {"metadata"}
+    # LiteLLM changes what it is given: for Gemini it takes `additionalProperties` out of the client's own schema.
+    body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
+    wire = shaped.deployment.wire
+    known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
     named = {name: value for name, value in body.items() if name in known}
     rest = {name: value for name, value in body.items() if name not in known}
-    if shaped.deployment.wire == "anthropic":
-        named |= {name: rest.pop(name) for name in tuple(rest) if name in ANTHROPIC_OWN}
-        if rest:
-            detail = f"{shaped.deployment.provider} does not take {', '.join(sorted(rest))}"
-            raise AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, detail)
+    if rest and wire == "anthropic":
+        detail = f"{shaped.deployment.provider} does not take {', '.join(sorted(rest))}"
+        raise AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, detail)
     if rest:
         named["extra_body"] = rest
+    if shaped.api == "chat":
+        named["_skip_mcp_handler"] = True  # else it imports a client for MCP whenever there are tools
+    else:
+        named["allowed_openai_params"] = sorted(named)  # it knows of no model but two that takes dimensions
     if shaped.deployment.headers:
         named["extra_headers"] = dict(shaped.deployment.headers)
     return named
 
 
-def _honest(chunk: Any, came: list[Any]) -> Json:
-    dumped: Json = chunk.model_dump(mode="json", exclude_none=True)
-    for choice in dumped.get("choices") or ():
-        if choice.get("finish_reason") and not _finished(came, choice.get("index") or 0):
-            raise AttemptFailed(Category.STREAM, Reached.STREAMED, "the stream ended without its end mark")
-    if dumped.get("usage") and not any(getattr(each, "usage", None) for each in came):
-        del dumped["usage"]
-    return dumped
+def _as_openai(reply: Json, wire: str) -> Json:
+    """A reply of LiteLLM's as OpenAI would word it: nothing empty, nothing twice, and no usage that nobody reported."""
+    usage = reply.get("usage") or {}
+    if not any(usage.get(name) for name in ("prompt_tokens", "completion_tokens", "cost")):
+        reply.pop("usage", None)
+    shown = {name: value for name, value in reply.items() if name in ("choices", "data") or not _empty(value)}
+    if "choices" in shown:
+        shown["choices"] = [_choice(choice, wire) for choice in shown["choices"]]
+    return shown
 
 
-def _finished(came: list[Any], index: int) -> bool:
-    return any(
-        choice.finish_reason and (choice.index or 0) == index
-        for chunk in came
-        for choice in getattr(chunk, "choices", ())
-    )
+def _choice(choice: Json, wire: str) -> Json:
+    message = _unfolded(choice.pop("message", None) or {}, wire)
+    for call in message.get("tool_calls") or ():
+        call.pop("index", None)
+    silent = message.keys() & {"tool_calls", "function_call", "refusal"}
+    return {**_unfolded(choice, wire), "message": {"role": "assistant", "content": None if silent else "", **message}}
 
 
-def _reported(usage: Any) -> bool:
-    return isinstance(usage, Mapping) and bool(usage.get("prompt_tokens") or usage.get("completion_tokens"))
+def _unfolded(part: Json, wire: str) -> Json:
+    """A message, delta or choice without what is empty. LiteLLM folds what OpenAI does not know, and repeats some of
+    it, in `provider_specific_fields`: of a host that speaks OpenAI's format it goes back to where it came from."""
+    folded = part.pop("provider_specific_fields", None) or {}
+    shown = {name: value for name, value in part.items() if not _empty(value)}
+    rest = {name: value for name, value in folded.items() if not _empty(value) and name not in shown}
+    if wire == "openai":
+        return {**shown, **rest}
+    if "refusal" in rest:
+        shown["refusal"] = rest.pop("refusal")
+    return {**shown, "provider_specific_fields": rest} if rest else shown
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value in ("", [], {})
+
+
+async def _chunks(response: Any, wire: str) -> AsyncIterator[Json]:
+    """The chunks of a stream, from under LiteLLM's own iterator: that one invents a finish reason and usage where none
+    came, and loses those of a second choice. For a format that no row knows it is all there is."""
+    if wire == "other":
+        async for chunk in response:
+            if chunk.choices and chunk.choices[0].finish_reason and not response.received_finish_reason:
+                return
+            dumped = chunk.model_dump(mode="json", exclude_none=True)
+            if not any(getattr(each, "usage", None) for each in response.chunks):
+                dumped.pop("usage", None)
+            yield dumped
+        return
+    translated = _Translated(response.completion_stream, wire)
+    async for chunk in response.completion_stream:
+        shown = translated.see(chunk)
+        if shown is not None:
+            yield shown
+    if translated.finished and translated.usage:
+        yield {**translated.head, "choices": [], "usage": translated.usage}
+
+
+class _Translated:
+    """Chunks of one stream as OpenAI would send them. `usage` is the truth once the stream has `finished`."""
+
+    def __init__(self, stream: Any, wire: str) -> None:
+        self.head: Json = {}
+        self.usage: Json = {}
+        self.finished = False
+        self._wire = wire
+        self._began: set[int] = set()
+        self._ends = True
+        if wire == "gemini":
+            self._watch(stream)
+
+    def _watch(self, stream: Any) -> None:
+        """LiteLLM says "stop" in each chunk of Gemini's, so look at what came before it is translated."""
+        parse = stream.chunk_parser
+
+        def watched(chunk: Json) -> Any:
+            candidates = chunk.get("candidates") or ()
+            self._ends = any(candidate.get("finishReason") for candidate in candidates) or "promptFeedback" in chunk
+            return parse(chunk)
+
+        stream.chunk_parser = watched
+
+    def see(self, chunk: Any) -> Json | None:
+        """The chunk for the client; None when it holds nothing but usage, which comes at the end."""
+        if chunk is None or isinstance(chunk, Mapping):  # lines between events
+            return None
+        if type(chunk).__module__.startswith("openai."):
+            return chunk.model_dump(mode="json", exclude_unset=True)  # type: ignore[no-any-return]
+        dumped = chunk.model_dump(mode="json", exclude_none=True)
+        self.usage = _added(self.usage, dumped.pop("usage", None) or {})
+        choices = [shown for choice in dumped.pop("choices", ()) if (shown := self._choice(choice)) is not None]
+        # Ollama has no ids, so LiteLLM makes one up for each chunk: the first one stays.
+        same = {name: self.head[name] for name in ("id", "created") if name in self.head}
+        self.head = {name: value for name, value in {**dumped, **same}.items() if not _empty(value)}
+        return {**self.head, "choices": choices} if choices else None
+
+    def _choice(self, choice: Json) -> Json | None:
+        index = choice.get("index") or 0
+        delta = _unfolded(choice.get("delta") or {}, self._wire)
+        finish = choice.get("finish_reason") if self._ends else None
+        if not delta and not finish:
+            return None
+        self.finished = self.finished or bool(finish)
+        if index not in self._began:
+            self._began.add(index)
+            delta = {"role": "assistant", **delta}
+        return {**choice, "index": index, "delta": delta, "finish_reason": finish}
+
+
+def _added(before: Json, after: Json) -> Json:
+    """Usage as it grows: Anthropic tells of the input when a stream begins and of the output when it ends."""
+    both = {**before}
+    for name, value in after.items():
+        if isinstance(value, Mapping):
+            both[name] = _added(before.get(name) or {}, dict(value))
+        elif value or name not in both:
+            both[name] = value
+    if "total_tokens" in both:
+        both["total_tokens"] = both["prompt_tokens"] + both["completion_tokens"]
+    return both
 
 
 def warm_up() -> None:

@@ -3,16 +3,18 @@
 from functools import lru_cache
 from typing import Any
 
+from pydantic import PrivateAttr
+
 from scribe_router.exchange import Receipt
 from scribe_router.stream import Answer, AnswerStream
+from scribe_router.upstream.quiet import litellm
 
 
 @lru_cache(maxsize=1)
 def _classes() -> tuple[Any, Any, Any]:
-    from litellm import EmbeddingResponse, ModelResponse, ModelResponseStream
-    from pydantic import PrivateAttr
+    module = litellm()
 
-    class ScribeResponse(ModelResponse):  # type: ignore[misc]
+    class ScribeResponse(module.ModelResponse):  # type: ignore[misc, name-defined]
         """A `ModelResponse` that knows what it cost and where it came from."""
 
         _scribe: Receipt = PrivateAttr()
@@ -21,7 +23,7 @@ def _classes() -> tuple[Any, Any, Any]:
         def scribe(self) -> Receipt:
             return self._scribe
 
-    class ScribeEmbeddings(EmbeddingResponse):  # type: ignore[misc]
+    class ScribeEmbeddings(module.EmbeddingResponse):  # type: ignore[misc, name-defined]
         """An `EmbeddingResponse` that knows what it cost and where it came from."""
 
         _scribe: Receipt = PrivateAttr()
@@ -30,7 +32,7 @@ def _classes() -> tuple[Any, Any, Any]:
         def scribe(self) -> Receipt:
             return self._scribe
 
-    return ScribeResponse, ScribeEmbeddings, ModelResponseStream
+    return ScribeResponse, ScribeEmbeddings, module.ModelResponseStream
 
 
 def python_answer(answer: Answer | AnswerStream) -> Any:
@@ -39,6 +41,8 @@ def python_answer(answer: Answer | AnswerStream) -> Any:
         return PythonStream(answer)
     chat, embeddings, _ = _classes()
     response = (chat if answer.exchange.call.api == "chat" else embeddings)(**answer.body)
+    if "usage" not in answer.body:
+        response.usage = None  # LiteLLM would say that nothing was used
     response._scribe = answer.exchange.receipt()  # noqa: SLF001  (the classes are above)
     return response
 

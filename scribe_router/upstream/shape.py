@@ -3,11 +3,11 @@
 Pure. The client's fields are kept as they came; what is ours is taken out; nothing is re-modelled.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scribe_router.encoding import json_bytes
 from scribe_router.exchange import Api, Call, Json
 from scribe_router.policies.parameters import OURS
 from scribe_router.registry import Deployment
@@ -42,8 +42,8 @@ class Shaped:
         return replace(self, cap=cap, body={**self.body, self.deployment.cap_parameter: cap})
 
     def encoded(self) -> bytes:
-        """The body as JSON bytes, text as UTF-8."""
-        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        """The body as JSON bytes."""
+        return json_bytes(self.body)
 
 
 def shape(call: Call, deployment: Deployment) -> Shaped:
@@ -56,13 +56,16 @@ def shape(call: Call, deployment: Deployment) -> Shaped:
     for name, value in deployment.params.items():
         if name not in CAPS and name not in body:
             body[name] = value
-    requested = next((body[name] for name in CAPS if body.get(name)), None) if call.api == "chat" else None
-    written = next((deployment.params[name] for name in CAPS if deployment.params.get(name)), None)
-    for name in CAPS:
-        body.pop(name, None)
+    requested = _take_cap(body, deployment) if call.api == "chat" else None
     if call.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-    return Shaped(call.api, deployment, body, requested_cap=requested or written, warnings=warnings)
+    return Shaped(call.api, deployment, body, requested_cap=requested, warnings=warnings)
+
+
+def _take_cap(body: Json, deployment: Deployment) -> int | None:
+    """The output cap that the client names, else the operator's default; it leaves the body under either name."""
+    asked = [body.pop(name, None) for name in CAPS]
+    return next(filter(None, (*asked, *(deployment.params.get(name) for name in CAPS))), None)
 
 
 def _metadata(body: Json, deployment: Deployment) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class EventParser:
         found: list[bytes] = []
         self._take(bytes(self._line).removesuffix(b"\r"), found)
         self._take(b"", found)
+        self._line.clear()
         return found
 
     def _take(self, line: bytes, found: list[bytes]) -> None:

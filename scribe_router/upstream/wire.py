@@ -7,7 +7,12 @@ import asyncio
 import json
 import weakref
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -19,8 +24,10 @@ from scribe_router.upstream.shape import Shaped
 from scribe_router.upstream.sse import EventParser, EventTooLarge
 
 PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+ANSWERS = {"chat": "choices", "embeddings": "data"}
 CONNECT_SECONDS = 10.0
 LARGEST_REPLY = 256 * 1024 * 1024
+LARGEST_WRITE = 1024 * 1024
 _ERRORS = (aiohttp.ClientError, ConnectionError, TimeoutError, aiohttp.InvalidURL)
 
 
@@ -28,28 +35,24 @@ class WireLane:
     """Sends shaped requests as they are. One instance may be used from several event loops."""
 
     def __init__(self) -> None:
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        weakref.finalize(self, _let_go, self._sessions)
 
     async def call(self, shaped: Shaped) -> Json:
         """One plain call: the parsed reply. Raises `AttemptFailed`."""
         try:
             async with self._post(shaped) as response:
-                body = await response.read()
+                body = await _whole(response)
         except _ERRORS as error:
             raise from_exception(error) from None
-        if response.status != 200:
-            raise from_reply(response.status, body, _headers(response))
-        return _parsed(body)
+        return _answer(response, body, ANSWERS[shaped.api])
 
     async def stream(self, shaped: Shaped) -> AsyncIterator[Json]:
         """One stream: parsed chunks, and `DONE` for the end mark. Raises `AttemptFailed`."""
         try:
             async with self._post(shaped) as response:
-                if response.status != 200:
-                    raise from_reply(response.status, await response.read(), _headers(response))
-                if "event-stream" not in response.headers.get("content-type", "event-stream"):
+                if response.status != 200 or response.content_type == "application/json":
+                    _answer(response, await _whole(response), ANSWERS[shaped.api])
                     raise AttemptFailed(Category.SERVER, Reached.LOST, "the provider's reply is not an event stream")
                 async for chunk in _chunks(response):
                     yield chunk
@@ -65,41 +68,77 @@ class WireLane:
             **deployment.headers,
         }
         url = f"{deployment.api_base}{PATHS[shaped.api]}"
-        return self._session().post(url, data=shaped.encoded(), headers=headers, allow_redirects=False)
+        body = shaped.encoded()
+        data = BytesIO(body) if len(body) > LARGEST_WRITE else body  # aiohttp writes a file in parts
+        proxy = _proxy(str(deployment.api_base))
+        return self._session().post(url, data=data, headers=headers, proxy=proxy, allow_redirects=False)
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         session = self._sessions.get(loop)
         if session is None or session.closed:
+            _let_go({each: self._sessions.pop(each) for each in tuple(self._sessions) if each.is_closed()})
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
-            session = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True, auto_decompress=True)
+            # No cookies: they would tie one principal's requests to another's.
+            jar = aiohttp.DummyCookieJar()
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar)
             self._sessions[loop] = session
         return session
 
     async def aclose(self) -> None:
-        """Close the connections of this loop; those of loops that have ended are dropped."""
+        """Close the connections of this loop. Those of other loops go when the lane is dropped."""
         loop = asyncio.get_running_loop()
         session = self._sessions.pop(loop, None)
         if session is not None:
             await session.close()
 
 
-def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
+def _let_go(sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession]) -> None:
+    """Close sessions from outside their loops."""
+    for loop, session in tuple(sessions.items()):
+        if loop.is_closed():
+            with suppress(StopIteration):
+                session.close().send(None)  # nothing is left to wait for: its transports went with the loop
+        else:
+            loop.call_soon_threadsafe(lambda loop, session: loop.create_task(session.close()), loop, session)
+    sessions.clear()
 
 
-def _parsed(body: bytes) -> Json:
+@lru_cache(maxsize=1024)
+def _proxy(base: str) -> str | None:
+    """The proxy that the environment names for a host. aiohttp would read ~/.netrc as well, for every request."""
+    url = urlsplit(base)
+    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > LARGEST_REPLY:
+            raise AttemptFailed(Category.SERVER, Reached.LOST, f"a reply of more than {LARGEST_REPLY} bytes")
+    return bytes(body)
+
+
+def _answer(response: aiohttp.ClientResponse, body: bytes, expected: str) -> Json:
+    """A whole reply, when it is an answer: some providers put an error into one that says 200."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if response.status != 200:
+        raise from_reply(response.status, body, headers)
     try:
         parsed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):
         raise AttemptFailed(Category.SERVER, Reached.LOST, "the provider's reply is not json")
-    if isinstance(parsed.get("error"), Mapping) and "choices" not in parsed and "data" not in parsed:
-        code = parsed["error"].get("code")
-        raise from_reply(code if isinstance(code, int) and 400 <= code < 600 else 500, body, {})
-    return parsed
+    if isinstance(parsed.get(expected), list):
+        return parsed
+    error = parsed.get("error")
+    if not error:
+        raise AttemptFailed(Category.SERVER, Reached.LOST, f"the provider's reply has no {expected}")
+    code = error.get("code") if isinstance(error, Mapping) else None
+    raise from_reply(code if isinstance(code, int) and 400 <= code < 600 else 500, body, headers)
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
@@ -119,10 +158,10 @@ def _chunk(payload: bytes) -> Json:
         return DONE
     try:
         chunk = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         chunk = None
     if not isinstance(chunk, dict):
         raise AttemptFailed(Category.STREAM, Reached.STREAMED, "the provider sent an event that is not json")
-    if chunk.get("error") and not chunk.get("choices"):
+    if chunk.get("error"):
         raise from_stream_error(chunk["error"])
     return chunk

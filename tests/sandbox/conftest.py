@@ -16,6 +16,7 @@ import pytest
 from scribe_router.sandbox import Sandbox, running_sandbox
 
 KEY = "any-key"
+# `verify=False` below: reading the certificates takes longer than most of these tests.
 
 
 @pytest.fixture
@@ -34,17 +35,21 @@ def threaded() -> Iterator[Sandbox]:
 async def http(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     """A bare client with a key in every provider's header."""
     headers = {"Authorization": f"Bearer {KEY}", "x-api-key": KEY, "x-goog-api-key": KEY}
-    async with httpx.AsyncClient(base_url=sandbox.url, headers=headers, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=sandbox.url, headers=headers, timeout=10, verify=False) as client:
         yield client
 
 
 @pytest.fixture
 async def openai_client(sandbox: Sandbox) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=sandbox.url + "/v1", api_key=KEY, max_retries=0) as client:
+    bare = openai.DefaultAsyncHttpxClient(verify=False)
+    async with openai.AsyncOpenAI(base_url=sandbox.url + "/v1", api_key=KEY, max_retries=0, http_client=bare) as client:
         yield client
 
 
 @pytest.fixture
 async def anthropic_client(sandbox: Sandbox) -> AsyncIterator[anthropic.AsyncAnthropic]:
-    async with anthropic.AsyncAnthropic(base_url=sandbox.url + "/anthropic", api_key=KEY, max_retries=0) as client:
+    bare = anthropic.DefaultAsyncHttpxClient(verify=False)
+    async with anthropic.AsyncAnthropic(
+        base_url=sandbox.url + "/anthropic", api_key=KEY, max_retries=0, http_client=bare
+    ) as client:
         yield client

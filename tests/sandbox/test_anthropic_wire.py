@@ -7,7 +7,7 @@ import anthropic
 import httpx
 import pytest
 
-from sandbox.asks import ARGUMENTS, DOCUMENT, MESSAGES, PARAMETERS, SCHEMA, TEXT, ask, events
+from tests.sandbox.asks import ARGUMENTS, DOCUMENT, MESSAGES, PARAMETERS, SCHEMA, TEXT, ask, events
 
 Client = anthropic.AsyncAnthropic
 TOOLS: list[Any] = [{"name": name, "description": "d", "input_schema": PARAMETERS} for name in ("weather", "news")]

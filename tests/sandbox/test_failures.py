@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.asks import TEXT, ask, events, words
 from scribe_router.sandbox import Sandbox
+from tests.sandbox.asks import TEXT, ask, events, words
 
 WIRES = ("openai", "anthropic", "gemini", "ollama")
 KEYED = WIRES[:3]

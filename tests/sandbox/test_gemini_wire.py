@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.asks import ARGUMENTS, DOCUMENT, PARAMETERS, SCHEMA, TEXT, ask, events
+from tests.sandbox.asks import ARGUMENTS, DOCUMENT, PARAMETERS, SCHEMA, TEXT, ask, events
 
 DECLARED = [{"name": name, "description": "d", "parameters": PARAMETERS} for name in ("weather", "news")]
 TOOLS: list[Any] = [{"functionDeclarations": DECLARED}]

@@ -13,8 +13,8 @@ import pytest_asyncio
 from litellm import exceptions as raised
 from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
 
-from sandbox.asks import ARGUMENTS, DOCUMENT, MESSAGES, SCHEMA, TEXT, TOOLS
 from scribe_router.sandbox import Sandbox
+from tests.sandbox.asks import ARGUMENTS, DOCUMENT, MESSAGES, SCHEMA, TEXT, TOOLS
 
 BASES = {"openai": "/v1", "anthropic": "/anthropic", "gemini": "/gemini", "ollama_chat": "/ollama"}
 COMPATIBLE = ("openrouter", "moonshot", "dashscope", "deepseek", "mistral", "codestral", "minimax", "hosted_vllm")

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.asks import ARGUMENTS, DOCUMENT, MESSAGES, SCHEMA, TEXT, TOOLS, ask, events, words
+from tests.sandbox.asks import ARGUMENTS, DOCUMENT, MESSAGES, SCHEMA, TEXT, TOOLS, ask, events, words
 
 
 async def answer(http: httpx.AsyncClient, model: str, **more: Any) -> Any:

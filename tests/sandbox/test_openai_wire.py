@@ -7,8 +7,8 @@ import httpx
 import openai
 import pytest
 
-from sandbox.asks import ARGUMENTS, MESSAGES, SCHEMA, TEXT, TOOLS, ask, events
 from scribe_router.sandbox import Sandbox
+from tests.sandbox.asks import ARGUMENTS, MESSAGES, SCHEMA, TEXT, TOOLS, ask, events
 
 Client = openai.AsyncOpenAI
 FORMAT: Any = {"type": "json_schema", "json_schema": {"name": "out", "schema": SCHEMA, "strict": True}}
@@ -54,6 +54,13 @@ async def test_stream(openai_client: Client, asked: bool) -> None:
     assert [chunk.usage.total_tokens for chunk in got if chunk.usage] == ([6] if asked else [])
     assert bool(got[-1].choices) != asked
     assert all(("usage" in chunk.model_fields_set) == asked for chunk in got)
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+async def test_half_a_surrogate_pair(http: httpx.AsyncClient, stream: str) -> None:
+    body = r'{"model": "echo", "messages": [{"role": "user", "content": "\ud83d \ud83d\ude00 ü"}], "stream": %s}'
+    text = (await http.post("/v1/chat/completions", content=body % stream)).text
+    assert all(word in text for word in ("? ", "\U0001f600 ", "ü"))
 
 
 async def test_stream_ends_with_done(http: httpx.AsyncClient) -> None:
@@ -202,7 +209,10 @@ BAD: list[dict[str, Any]] = [
     {"max_tokens": "many"},
     {"tools": [7]},
     {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "unheard-of"}}},
+    {"tools": TOOLS, "tool_choice": {"type": "function", "function": "weather"}},
     {"response_format": {"type": "json_schema"}},
+    {"response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": {"a": 1}}}}},
+    {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "string", "minLength": "a"}}}},
 ]
 
 

@@ -2,6 +2,11 @@
 
 import asyncio
 import dataclasses
+import json
+import socket
+import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.asks import TEXT, ask
 from scribe_router.sandbox import Received, Sandbox, SandboxThread, running_sandbox, serve
 from scribe_router.sandbox.received import Log
+from tests.sandbox.asks import TEXT, ask
 
 KEY = {"Authorization": "Bearer k"}
 
@@ -80,6 +85,24 @@ async def test_a_stream_that_the_client_leaves(http: httpx.AsyncClient, sandbox:
     assert [(one.finished, one.replied_at) for one in sandbox.received] == [(False, None)]
 
 
+@pytest.mark.parametrize("model", ["echo", "error-500", "long-4096", "cut-after-5", "refuse"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_is_no_error_of_ours(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, model: str, stream: bool
+) -> None:
+    request = ask("openai", model, stream)
+    body = json.dumps(request.body).encode()
+    fields = f"Host: x\r\nAuthorization: Bearer k\r\nContent-Length: {len(body)}\r\n\r\n"
+    for wait in (0, 0, 0.001):
+        with socket.create_connection(("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1]))) as left:
+            left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            left.sendall(f"POST {request.path} HTTP/1.1\r\n{fields}".encode() + body)
+            await asyncio.sleep(wait)
+    await asyncio.sleep(0.05)
+    assert caplog.records == []
+    assert (await asyncio.to_thread(chat, sandbox.url)).status_code == 200
+
+
 def record(body: bytes) -> Received:
     return Received("POST", "/", "", None, body, 0.0)  # type: ignore[arg-type]
 
@@ -112,12 +135,23 @@ async def test_life() -> None:
     await sandbox.stop()
     await sandbox.start()
     first = sandbox.url
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(RuntimeError, match="stop it first"):
+        await sandbox.start()
+    with pytest.raises(OSError, match=r"[Aa]ddress already in use"):
         await Sandbox().start(port=int(first.rsplit(":", 1)[1]))
     await sandbox.stop()
     await sandbox.start()
     assert (await asyncio.to_thread(chat, sandbox.url)).status_code == 200
     await sandbox.stop()
+
+
+async def test_other_addresses() -> None:
+    sandbox = Sandbox()
+    for host, shown in (("::1", "[::1]"), ("localhost", "localhost")):
+        await sandbox.start(host)
+        assert sandbox.url.startswith(f"http://{shown}:")
+        assert (await asyncio.to_thread(chat, sandbox.url)).status_code == 200
+        await sandbox.stop()
 
 
 async def test_many_at_once(http: httpx.AsyncClient, sandbox: Sandbox) -> None:
@@ -150,7 +184,7 @@ def test_a_thread_ends_what_hangs() -> None:
 def test_a_thread_whose_port_is_taken() -> None:
     with running_sandbox() as sandbox:
         port = int(sandbox.url.rsplit(":", 1)[1])
-        with pytest.raises(OSError, match="address already in use"), running_sandbox(port=port):
+        with pytest.raises(OSError, match=r"[Aa]ddress already in use"), running_sandbox(port=port):
             pass
 
 
@@ -164,3 +198,13 @@ async def test_serve() -> None:
         await serving
     with pytest.raises(RuntimeError):
         _ = sandbox.url
+
+
+def test_it_stands_alone() -> None:
+    """Neither LiteLLM nor the router's own modules are behind it."""
+    code = "import sys, scribe_router; b = set(sys.modules); import scribe_router.sandbox; print(*set(sys.modules) - b)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "scribe_router.sandbox.server" in loaded
+    assert not [name for name in loaded if name.partition(".")[0] in ("litellm", "openai", "anthropic", "httpx")]
+    own = [name for name in loaded if name.startswith("scribe_router.")]
+    assert all(name.startswith("scribe_router.sandbox") for name in own)

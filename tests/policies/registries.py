@@ -1,0 +1,85 @@
+"""Registries from a few lines: what a case does not say is ordinary."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from scribe_router.exchange import Category
+from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.migrations import Migration
+from scribe_router.policies.prices import compile_price
+from scribe_router.policies.retries import RetriesPolicy
+from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.registry import Deployment, Group, Registry, Store
+
+TODAY = date(2026, 11, 20)
+CHAINS = {
+    None: "fallbacks",
+    Category.CONTEXT_LENGTH: "context_window_fallbacks",
+    Category.CONTENT_POLICY: "content_policy_fallbacks",
+}
+
+
+def deployment(identity: str, **facts: Any) -> Deployment:
+    """A deployment at OpenAI; `price` is USD per million tokens in and out."""
+    provider = facts.pop("provider", "openai")
+    price = facts.pop("price", None)
+    ordinary = {
+        "model": identity,
+        "provider": provider,
+        "litellm_model": f"{provider}/{identity}",
+        "upstream_model": identity,
+        "wire": "openai",
+        "lane": "wire",
+        "price": None if price is None else priced(*price),
+    }
+    return Deployment(id=identity, **{**ordinary, **facts})
+
+
+def priced(into: float, out: float, **more: str) -> Any:
+    """A price in USD per million tokens; `more` are entries of LiteLLM's map, USD per token."""
+    entry = {"input_cost_per_token": _each(into), "output_cost_per_token": _each(out)}
+    return compile_price({**entry, **{name: Decimal(value) for name, value in more.items()}}, "test")
+
+
+def _each(per_million: float) -> Decimal:
+    return Decimal(str(per_million)) / 1_000_000
+
+
+def registry(config: Mapping[str, Any]) -> Registry:
+    """A registry from the keys that the cases in tests/cases/plan use."""
+    rows = [_row(entry) for entry in config["deployments"]]
+    models: dict[str, list[str]] = {}
+    for row in rows:
+        models.setdefault(row.model, []).append(row.id)
+    groups = {name: Group(name, tuple(map(_tier, tiers))) for name, tiers in config.get("groups", {}).items()}
+    fallbacks = {
+        kind: {name: tuple(targets) for name, targets in config.get(key, {}).items()} for kind, key in CHAINS.items()
+    }
+    return Registry(
+        version="0123abcd",
+        deployments=MappingProxyType({row.id: row for row in rows}),
+        models={name: tuple(members) for name, members in models.items()},
+        groups=groups,
+        aliases=config.get("aliases", {}),
+        hidden=frozenset(config.get("hidden", ())),
+        fallbacks=fallbacks,
+        last_resort=tuple(config.get("last_resort", ())),
+        migrations={old: Migration.model_validate(row) for old, row in config.get("migrations", {}).items()},
+        budgets=BudgetsPolicy(),
+        retries=RetriesPolicy(),
+        routing=RoutingPolicy.model_validate(config.get("routing", {})),
+        access=None,
+        store=Store("sqlite::memory:"),
+    )
+
+
+def _row(entry: str | Mapping[str, Any]) -> Deployment:
+    facts = {"id": entry} if isinstance(entry, str) else dict(entry)
+    return deployment(facts.pop("id"), **facts)
+
+
+def _tier(tier: str | list[str]) -> tuple[str, ...]:
+    return (tier,) if isinstance(tier, str) else tuple(tier)

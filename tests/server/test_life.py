@@ -1,0 +1,123 @@
+"""The proxy from its start to its end: readiness, clients that hang up, a shutdown that finishes what is under way."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from scribe_router.sandbox import Sandbox, running_sandbox
+from tests.support.proxy import Proxy, serving
+
+CONFIG = """
+model_list:
+  - model_name: paced
+    litellm_params: {model: openai/long-60+pace-20ms, api_base: BASE, api_key: k}
+    model_info: {input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6}
+  - model_name: slow
+    litellm_params: {model: openai/slow-500ms, api_base: BASE, api_key: k}
+    model_info: {input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6}
+  - model_name: slow-error
+    litellm_params: {model: openai/slow-500ms+error-500, api_base: BASE, api_key: k}
+    model_info: {input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6}
+router_settings:
+  fallbacks: [{slow-error: [slow]}]
+"""
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+def fake() -> Iterator[Sandbox]:
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, fake: Sandbox) -> Iterator[Proxy]:
+    (tmp_path / "litellm_config.yaml").write_text(CONFIG.replace("BASE", fake.url + "/v1"))
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "store.yaml").write_text("ledger: sqlite:ledger.sqlite3\njournal: journal.jsonl")
+    with serving(tmp_path) as running:
+        yield running
+
+
+def body(model: str, *, stream: bool = False) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": stream}
+
+
+def journal(folder: Path, lines: int) -> list[Any]:
+    """The journal once it has this many lines."""
+    path = folder / "journal.jsonl"
+    for _ in range(200):
+        found = path.read_text().splitlines() if path.exists() else []
+        if len(found) >= lines:
+            return [json.loads(line) for line in found]
+        time.sleep(0.05)
+    raise AssertionError(f"the journal has no {lines} lines")
+
+
+def test_a_stream_that_nobody_reads_on_is_settled_with_the_truth(proxy: Proxy, tmp_path: Path) -> None:
+    with httpx.stream("POST", proxy.url + CHAT, json=body("paced", stream=True), timeout=10) as response:
+        next(response.iter_lines())
+    (line,) = journal(tmp_path, 1)
+    (attempt,) = line["attempts"]
+    assert line["outcome"] == "answered"
+    assert (attempt["usage"]["output"], attempt["mark"]) == (60, "computed")
+
+
+def test_a_client_that_hangs_up_starts_no_further_attempt(proxy: Proxy, tmp_path: Path, fake: Sandbox) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(proxy.url + CHAT, json=body("slow-error"), timeout=0.2)
+    (line,) = journal(tmp_path, 1)
+    assert [attempt["deployment"] for attempt in line["attempts"]] == ["slow-error"]
+    assert len(fake.received) == 1
+
+
+def test_a_plain_call_that_nobody_waits_for_is_settled(proxy: Proxy, tmp_path: Path) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(proxy.url + CHAT, json=body("slow"), timeout=0.2)
+    (line,) = journal(tmp_path, 1)
+    assert (line["outcome"], line["attempts"][0]["mark"]) == ("answered", "computed")
+
+
+def test_a_shutdown_finishes_the_streams(proxy: Proxy) -> None:
+    parts: list[str] = []
+
+    def read() -> None:
+        with httpx.stream("POST", proxy.url + CHAT, json=body("paced", stream=True), timeout=20) as response:
+            parts.extend(response.iter_lines())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(0.5)
+    assert proxy.stop() == 0
+    reader.join(10)
+    assert parts[-2] == "data: [DONE]"
+    assert sum('"content":"' in part for part in parts) >= 60
+
+
+async def test_ready_says_when_the_store_is_away(proxy: Proxy, tmp_path: Path) -> None:
+    async with httpx.AsyncClient(base_url=proxy.url, timeout=10) as client:
+        assert (await client.post(CHAT, json=body("slow"))).status_code == 200
+        assert (await client.get("/health/ready")).json()["status"] == "ready"
+        ledger = tmp_path / "ledger.sqlite3"
+        blocker = await asyncio.create_subprocess_exec(
+            "sh", "-c", 'python3 -c "import sqlite3,sys,time; c=sqlite3.connect(sys.argv[1]); '
+            "c.execute('begin exclusive'); print(1,flush=True); time.sleep(20)\" \"$0\"", str(ledger),
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert blocker.stdout is not None
+        await blocker.stdout.readline()
+        try:
+            response = await client.post(CHAT, json=body("slow"))
+        finally:
+            blocker.kill()
+            await blocker.wait()
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
+        assert int(response.headers["retry-after"]) >= 1
+        assert (await client.post(CHAT, json=body("slow"))).status_code == 200

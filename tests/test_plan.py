@@ -1,0 +1,93 @@
+"""The planner against golden cases: tests/cases/plan/*.yaml. A new case needs no code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from scribe_router.errors import RequestError
+from scribe_router.exchange import Api, Call, CallOptions, Lane
+from scribe_router.plan import Candidate, Facts, Plan, Snapshot, facts, plan
+from tests.policies.registries import TODAY, registry
+
+CASES = Path(__file__).parent / "cases" / "plan"
+FIELDS = {
+    *("case", "request", "seed", "candidates", "error", "context_window", "content_policy", "excluded", "warnings"),
+    *("lanes", "requested"),
+}
+
+
+def cases() -> Iterator[Any]:
+    for path in sorted(CASES.glob("*.yaml")):
+        file = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for case in file["cases"]:
+            yield pytest.param(file["config"], case, id=f"{path.stem}: {case['case']}")
+
+
+@pytest.mark.parametrize(("config", "case"), list(cases()))
+def test_case(config: dict[str, Any], case: dict[str, Any]) -> None:
+    assert set(case) <= FIELDS, "a misspelt expectation would pass"
+    request = Facts(**{"api": "chat", **case["request"]})
+    snapshot = Snapshot(TODAY, case.get("seed", 0))
+    if "error" in case:
+        with pytest.raises(RequestError) as caught:
+            plan(request, registry(config), snapshot)
+        assert f"{caught.value.code}: {caught.value.message}" == case["error"]
+        assert caught.value.param == "model"
+        return
+    _compare(plan(request, registry(config), snapshot), case)
+
+
+def _compare(found: Plan, case: dict[str, Any]) -> None:
+    for name in ("candidates", "context_window", "content_policy"):
+        expected = case.get(name, [])
+        assert _as_written(getattr(found, name), expected) == expected, name
+    assert {each.deployment: f"{each.rule}: {each.reason}" for each in found.excluded} == case.get("excluded", {})
+    assert list(found.warnings) == case.get("warnings", [])
+    assert found.requested == case.get("requested", found.facts.model or found.requested)
+    lanes = {each.deployment: each.lane for each in found.candidates}
+    assert lanes | case.get("lanes", {}) == lanes
+
+
+def _as_written(candidates: tuple[Candidate, ...], expected: list[str | dict[str, str]]) -> list[Any]:
+    """The candidates in the form in which the case writes each: an id alone, or with the way to it."""
+    forms = [*expected, *[""] * len(candidates)]
+    return [
+        {each.deployment: each.via} if isinstance(form, dict) else each.deployment
+        for each, form in zip(candidates, forms, strict=False)
+    ]
+
+
+def test_candidates_say_what_belongs_to_the_name_and_what_does_not() -> None:
+    config = {"deployments": ["a", "b", "c"], "fallbacks": {"a": ["b"]}, "last_resort": ["c"]}
+    found = plan(Facts("chat", "a"), registry(config), Snapshot(TODAY, 0))
+    assert [each.fallback for each in found.candidates] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "expected"),
+    [
+        ({}, {}, Facts("chat", "")),
+        ({"model": "a", "tools": []}, {}, Facts("chat", "a")),
+        ({"model": "a", "tools": [{}]}, {}, Facts("chat", "a", tools=True)),
+        ({"model": "a", "functions": [{}]}, {}, Facts("chat", "a", tools=True)),
+        ({"model": "a", "reasoning_effort": "none"}, {}, Facts("chat", "a", effort="none")),
+        ({"model": "a", "reasoning_effort": {"effort": "low"}}, {}, Facts("chat", "a")),
+        ({"model": "a", "fallback_enabled": False}, {}, Facts("chat", "a", fallback_enabled=False)),
+        ({"model": "a", "fallback_enabled": None}, {}, Facts("chat", "a")),
+        ({"model": "a", "provider": "azure"}, {}, Facts("chat", "a", provider="azure")),
+        ({"model": "a", "provider": {"order": ["azure"]}}, {}, Facts("chat", "a")),
+        ({"model": "a", "provider": "azure"}, {"provider": "openai"}, Facts("chat", "a", provider="openai")),
+        ({"model": "a"}, {"lane": "litellm"}, Facts("chat", "a", lane="litellm")),
+    ],
+)
+def test_facts_of_a_call(body: dict[str, Any], options: dict[str, Any], expected: Facts) -> None:
+    assert facts(Call("chat", body, CallOptions(**options))) == expected
+
+
+def test_a_lane_and_an_api_are_what_the_cases_may_name() -> None:
+    used = [case.values[1]["request"] for case in cases()]
+    assert {request.get("lane") for request in used} <= {None, *get_args(Lane)}
+    assert {request.get("api", "chat") for request in used} <= set(get_args(Api))

@@ -1,0 +1,139 @@
+"""What holds for every plan, whatever the registry."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scribe_router.errors import ModelNotFound
+from scribe_router.plan import Candidate, Facts, Plan, Snapshot, plan
+from scribe_router.registry import Registry
+from tests.policies.registries import TODAY, registry
+
+MODELS = ("a", "b", "c", "d", "e")
+GROUPS = ("g", "h")
+ALIASES = ("x", "y")
+NAMES = (*MODELS, *GROUPS, *ALIASES)
+
+
+@st.composite
+def registries(draw: st.DrawFn) -> Registry:
+    """Five models, two groups, two aliases, and any fallbacks between them: circles and empty lists too."""
+    deployments = [row for model in MODELS for row in draw(st.lists(rows(model), min_size=1, max_size=3))]
+    numbered = [{**row, "id": f"{row['model']}-{number}"} for number, row in enumerate(deployments)]
+    tiers = st.lists(st.lists(st.sampled_from(MODELS), min_size=1, max_size=3, unique=True), min_size=1, max_size=3)
+    tables = st.dictionaries(
+        st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), max_size=3, unique=True), max_size=6
+    )
+    return registry(
+        {
+            "deployments": numbered,
+            "groups": {name: draw(tiers) for name in GROUPS},
+            "aliases": {name: draw(st.sampled_from((*MODELS, *GROUPS))) for name in ALIASES},
+            "fallbacks": draw(tables),
+            "context_window_fallbacks": draw(tables),
+            "content_policy_fallbacks": draw(tables),
+            "last_resort": draw(st.lists(st.sampled_from(NAMES), max_size=2, unique=True)),
+        }
+    )
+
+
+def rows(model: str) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "model": st.just(model),
+            "order": st.integers(0, 2),
+            "weight": st.sampled_from([0.0, 0.1, 1.0, 9.0]),
+            "missing": st.sampled_from([None, None, None, "KEY is not set"]),
+            "mode": st.sampled_from(["chat", "chat", "chat", "embedding"]),
+            "wire": st.sampled_from(["openai", "openai", "anthropic"]),
+            "litellm_lane_for_tools": st.booleans(),
+        }
+    )
+
+
+requests = st.builds(
+    Facts,
+    api=st.sampled_from(["chat", "chat", "embeddings"]),
+    model=st.sampled_from(NAMES),
+    tools=st.booleans(),
+    fallback_enabled=st.booleans(),
+    provider=st.sampled_from([None, "openai"]),
+    lane=st.sampled_from([None, None, "wire", "litellm"]),
+)
+
+
+def planned(request: Facts, known: Registry, seed: int) -> Plan | None:
+    try:
+        return plan(request, known, Snapshot(TODAY, seed))
+    except ModelNotFound:
+        return None
+
+
+def behind(known: Registry, name: str) -> set[str]:
+    """Every deployment behind a name."""
+    models = [model for tier in known.members(known.resolve(name)) for model in tier]
+    return {identity for model in models for identity in known.models[model]}
+
+
+@given(registries(), requests, st.integers(0, 2**32 - 1))
+@settings(max_examples=80, deadline=None)
+def test_every_plan(known: Registry, request: Facts, seed: int) -> None:
+    found = planned(request, known, seed)
+    assert found == planned(request, known, seed), "the same question has one answer"
+    _a_seed_changes_the_order_and_nothing_else(found, planned(request, known, seed + 1))
+    if found is None:
+        return
+    for chain in (found.candidates, found.context_window, found.content_policy):
+        _no_deployment_twice(chain)
+        _all_can_serve(chain, known, request)
+    _nothing_behind_the_name_is_forgotten(found, known)
+    _what_was_asked_for_comes_first(found)
+    assert not {each.deployment for each in found.excluded} & {each.deployment for each in found.candidates}
+    if not request.fallback_enabled:
+        assert not any(each.fallback for each in found.candidates)
+        assert found.context_window == found.content_policy == ()
+
+
+def _a_seed_changes_the_order_and_nothing_else(found: Plan | None, other: Plan | None) -> None:
+    assert (found is None) == (other is None)
+    if found is not None and other is not None:
+        for name in ("candidates", "context_window", "content_policy"):
+            ids = [{each.deployment for each in getattr(one, name)} for one in (found, other)]
+            assert ids[0] == ids[1]
+
+
+def _no_deployment_twice(chain: tuple[Candidate, ...]) -> None:
+    assert [identity for identity, times in Counter(each.deployment for each in chain).items() if times > 1] == []
+
+
+def _all_can_serve(chain: tuple[Candidate, ...], known: Registry, request: Facts) -> None:
+    for each in chain:
+        deployment = known.deployments[each.deployment]
+        assert deployment.missing is None
+        assert (deployment.mode == "chat") == (request.api == "chat")
+        assert each.lane == "litellm" or deployment.wire == "openai" or deployment.lane == "wire"
+        assert request.lane in (None, each.lane)
+        if request.tools and deployment.litellm_lane_for_tools:
+            assert each.lane == "litellm"
+
+
+def _nothing_behind_the_name_is_forgotten(found: Plan, known: Registry) -> None:
+    mine = {each.deployment for each in found.candidates if not each.fallback}
+    left_out = {each.deployment for each in found.excluded}
+    assert mine <= behind(known, found.requested) <= mine | left_out
+
+
+def _what_was_asked_for_comes_first(found: Plan) -> None:
+    assert list(found.candidates) == sorted(found.candidates, key=lambda each: each.fallback)
+
+
+@pytest.mark.parametrize(("heavy", "share"), [(9, 0.9), (1, 0.5), (0.5, 1 / 3), (0, 0.0)])
+def test_weights_share_the_traffic(heavy: float, share: float) -> None:
+    known = registry({"deployments": [{"id": "heavy", "model": "m", "weight": heavy}, {"id": "light", "model": "m"}]})
+    plans = [plan(Facts("chat", "m"), known, Snapshot(TODAY, seed)) for seed in range(2000)]
+    first = sum(found.candidates[0].deployment == "heavy" for found in plans) / len(plans)
+    # Four standard deviations of 2,000 draws.
+    assert abs(first - share) <= 4 * (share * (1 - share) / 2000) ** 0.5

@@ -1,0 +1,1 @@
+"""The lanes and what they make of requests, replies and failures, against real sockets."""
