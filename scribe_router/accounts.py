@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
-from scribe_router.errors import BudgetExceeded
+from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, Mark, Usage, usd
 from scribe_router.policies.budgets import BudgetsPolicy, charges, renews
 from scribe_router.policies.prices import Price, affordable_cap, bound, cost
 from scribe_router.policies.settlement import settled
+from scribe_router.policies.surcharges import surcharge
 from scribe_router.policies.usage import normalise
 from scribe_router.stores.contract import Ledger, Refused, Row, Settlement, StoreUnavailable
 from scribe_router.upstream.shape import CAPS, Shaped, default_cap, input_ceiling
@@ -49,7 +50,7 @@ class Accounts:
         """Reserve the bound of this attempt and return the request with the output cap that the bound rests on.
 
         The cap is the client's, else the deployment's default, and smaller where only a smaller one can be paid.
-        Raises `BudgetExceeded` and `StoreUnavailable`; whatever it raises, nothing stays reserved.
+        Raises `BudgetExceeded`, `InvalidRequest` and `StoreUnavailable`; whatever it raises, nothing stays reserved.
         """
         now = self._clock()
         scopes = charges(self._budgets, user=exchange.principal.user, now=now)
@@ -71,10 +72,14 @@ class Accounts:
             raise
 
     def _quote(self, shaped: Shaped, scopes: tuple[Charge, ...]) -> _Quote:
-        """Raises `BudgetExceeded` where a limit applies and nothing bounds the cost."""
+        """Raises `BudgetExceeded` or `InvalidRequest` where a limit applies and nothing bounds the cost."""
+        dearer = surcharge(shaped.body) if scopes else None
+        if dearer is not None:
+            what = f"{dearer} can cost more than the listed rates, so {scopes[0].limit} cannot bound it; leave it out"
+            raise InvalidRequest(what, code="unbounded_parameter", param=dearer)
         cap, price = shaped.cap or 0, shaped.deployment.price
         least = min(cap, self._budgets.minimum_useful_output) if self._budgets.clamps else cap
-        ceiling = input_ceiling(shaped, least)
+        ceiling = input_ceiling(shaped)
         if scopes and (price is None or (ceiling is None and not price.free)):
             what = "has no price" if price is None else "has no known window, and the request has content by reference"
             name = shaped.deployment.id
@@ -133,7 +138,7 @@ def _granted(attempt: Attempt, shaped: Shaped, quote: _Quote) -> Shaped:
         return shaped
     attempt.cap, attempt.cap_origin = affordable, "clamped"
     shaped = shaped.with_cap(affordable)
-    ceiling = input_ceiling(shaped, affordable)
+    ceiling = input_ceiling(shaped)
     anew = replace(quote, ceiling=quote.ceiling if ceiling is None else ceiling)
     if anew.bound(affordable) > attempt.granted:
         raise AssertionError("the request that would leave is dearer than what was reserved for it")

@@ -5,6 +5,7 @@ billing, the rest is read and thrown away, and the attempt is settled with the t
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from scribe_router.exchange import AttemptFailed, Category, Exchange, Json, Reac
 from scribe_router.upstream.events import DONE, Events, StreamReader, for_client
 from scribe_router.upstream.failures import from_exception
 
+log = logging.getLogger("scribe_router.stream")
 Finish = Callable[[Json | None, AttemptFailed | None], None]
 AHEAD = 64  # chunks that are read before the client takes them; then the provider has to wait
 
@@ -93,6 +95,9 @@ class Source:
             last = None
         except AttemptFailed as failure:
             last = AttemptFailed(Category.STREAM, Reached.STREAMED, failure.detail, status=failure.status)
+        except Exception:
+            log.exception("a stream ended with a fault of the router")
+            last = AttemptFailed(Category.STREAM, Reached.STREAMED, "a fault of the router; its log has more")
         finally:
             self.settle(last)
         if not self._abandoned:

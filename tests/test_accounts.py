@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scribe_router.accounts import Accounts
-from scribe_router.errors import BudgetExceeded
+from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.exchange import (
     Api,
     Attempt,
@@ -96,7 +96,7 @@ def most(shaped: Shaped) -> int:
     """The bound of a request as it leaves, from its body alone."""
     assert shaped.deployment.price is not None
     cap = shaped.body.get(shaped.deployment.cap_parameter, 0)
-    return bound(shaped.deployment.price, input_ceiling(shaped, cap) or 0, cap, shaped.choices)
+    return bound(shaped.deployment.price, input_ceiling(shaped) or 0, cap, shaped.choices)
 
 
 # -- the output cap
@@ -133,6 +133,14 @@ async def test_too_little_left_clamps(books: Build) -> None:
     assert most(shaped) <= attempt.granted < most(shaped.with_cap((shaped.cap or 0) + 1)), "as large as can be paid"
 
 
+async def test_what_can_cost_more_than_the_rates_is_refused_under_a_limit(books: Build) -> None:
+    body = {**HELLO, "service_tier": "priority"}
+    with pytest.raises(InvalidRequest, match=r"service_tier can cost more .* so day cannot bound it"):
+        await books(budgets("1")).reserve(deployment("m", price=PRICE), body)
+    _, shaped = await books(BudgetsPolicy()).reserve(deployment("m", price=PRICE), body)
+    assert shaped.body["service_tier"] == "priority"
+
+
 @pytest.mark.parametrize(
     ("asked", "least", "fits"), [(5_000, 64, False), (5_000, 32, True), (32, 64, True), (33, 64, False)]
 )
@@ -140,7 +148,7 @@ async def test_never_fewer_than_is_useful(books: Build, asked: int, least: int, 
     """There is money for the input and 32 tokens of output."""
     where = deployment("m", price=PRICE)
     body = {**HELLO, "max_tokens": asked}
-    ceiling = input_ceiling(shape(Call("chat", body), where).with_cap(asked), 0) or 0
+    ceiling = input_ceiling(shape(Call("chat", body), where).with_cap(asked)) or 0
     assert where.price is not None
     cap = Decimal(bound(where.price, ceiling, 32)) / 1_000_000_000
     some = books(budgets(str(cap), least=least))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -128,13 +129,22 @@ async def _body(request: Request) -> Json:
             )
         parts.append(part)
     try:
-        body = json.loads(b"".join(parts))
+        body = json.loads(b"".join(parts), parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise InvalidRequest(f"the body is not valid JSON{where}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("the body must be a JSON object", code="invalid_json")
     return body
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text[:20]} is no number in JSON")
 
 
 def _listing(registry: Registry) -> list[Json]:

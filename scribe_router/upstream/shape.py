@@ -86,14 +86,13 @@ def default_cap(shaped: Shaped) -> int:
     return min(deployment.default_output_cap, deployment.max_output or deployment.default_output_cap)
 
 
-def input_ceiling(shaped: Shaped, cap: int) -> int | None:
+def input_ceiling(shaped: Shaped) -> int | None:
     """The most input tokens that the provider can bill: a token has at least one byte. None when it has no bound.
 
-    Content by reference (an image, a file) is bounded by the window that an output of `cap` tokens leaves.
+    Content by reference (an image, a file) is bounded by the window, which LiteLLM's map gives for input alone.
     """
     if _by_reference(shaped.body.get("messages")):
-        window = shaped.deployment.window
-        return None if window is None else max(0, window - min(cap, window))
+        return shaped.deployment.window
     tools = TOOLS_TOKENS if shaped.body.get("tools") or shaped.body.get("functions") else 0
     return len(shaped.encoded()) + TEMPLATE_TOKENS + tools
 

@@ -238,7 +238,7 @@ def completion_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
 
 
 def embeddings(prompt: Prompt, turn: Turn) -> Object:
-    dimensions = may(prompt.body, "dimensions", int) or embedding.DIMENSIONS
+    dimensions = int(may(prompt.body, "dimensions", int) or embedding.DIMENSIONS)
     vectors = [embedding.vector(one, dimensions) for one in embedding.texts_of(prompt.body.get("input"))]
     encoding = prompt.body.get("encoding_format")
     data = [
