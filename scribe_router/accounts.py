@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, Mark, Usage, usd
-from scribe_router.policies.budgets import BudgetsPolicy, charges, renews
+from scribe_router.policies.budgets import BudgetsPolicy, Scope, charges, renews, room
 from scribe_router.policies.prices import Price, affordable_cap, bound, cost
 from scribe_router.policies.settlement import settled
 from scribe_router.policies.surcharges import surcharge
@@ -53,17 +53,24 @@ class Accounts:
         Raises `BudgetExceeded`, `InvalidRequest` and `StoreUnavailable`; whatever it raises, nothing stays reserved.
         """
         now = self._clock()
-        scopes = charges(self._budgets, user=exchange.principal.user, now=now)
+        deployment = shaped.deployment
+        values: dict[Scope, str] = {
+            "user": exchange.principal.user,
+            "key": exchange.principal.name,
+            "provider": deployment.provider,
+        }
+        scopes = charges(self._budgets, values, now)
         shaped = _capped(exchange, attempt, shaped)
-        quote = self._quote(shaped, scopes)
+        quote = self._quote(shaped)
         attempt.bound, floor = quote.bound(shaped.cap or 0), quote.bound(quote.least)
+        most = self._within_request(exchange, attempt.bound, floor)
         try:
-            answer = await self._ledger.reserve(_row(exchange, attempt, shaped, scopes, now), floor)
+            answer = await self._ledger.reserve(_row(exchange, attempt, shaped, scopes, most, now), floor)
         except asyncio.CancelledError:
             self._release(attempt)  # it may have been written
             raise
         if isinstance(answer, Refused):
-            raise _refusal(answer, floor, now)
+            raise self._refusal(answer, floor, now)
         attempt.granted = answer.amount
         try:
             return _granted(attempt, shaped, quote)
@@ -71,19 +78,33 @@ class Accounts:
             self._release(attempt)
             raise
 
-    def _quote(self, shaped: Shaped, scopes: tuple[Charge, ...]) -> _Quote:
+    def _within_request(self, exchange: Exchange, most: int, floor: int) -> int:
+        """What the limits of one request leave of `most`, after its attempts so far. Raises `BudgetExceeded`."""
+        spent = sum(each.cost if each.cost is not None else each.granted for each in exchange.attempts)
+        tightest = room(self._budgets, spent)
+        if tightest is None or tightest[1] >= most:
+            return most
+        limit, left = tightest
+        if left < floor:
+            needs = usd(spent + floor)
+            text = f"limit {limit.id} allows {usd(limit.cap)} usd for one request, this one can cost {needs} usd"
+            raise BudgetExceeded(text, limit=limit.id)
+        return left
+
+    def _quote(self, shaped: Shaped) -> _Quote:
         """Raises `BudgetExceeded` or `InvalidRequest` where a limit applies and nothing bounds the cost."""
-        dearer = surcharge(shaped.body) if scopes else None
+        limited = self._budgets.limits[0].id if self._budgets.limits else None
+        dearer = surcharge(shaped.body) if limited else None
         if dearer is not None:
-            what = f"{dearer} can cost more than the listed rates, so {scopes[0].limit} cannot bound it; leave it out"
+            what = f"{dearer} can cost more than the listed rates, so limit {limited} cannot bound it; leave it out"
             raise InvalidRequest(what, code="unbounded_parameter", param=dearer)
         cap, price = shaped.cap or 0, shaped.deployment.price
         least = min(cap, self._budgets.minimum_useful_output) if self._budgets.clamps else cap
         ceiling = input_ceiling(shaped)
-        if scopes and (price is None or (ceiling is None and not price.free)):
+        if limited and (price is None or (ceiling is None and not price.free)):
             what = "has no price" if price is None else "has no known window, and the request has content by reference"
             name = shaped.deployment.id
-            raise BudgetExceeded(f"{name} {what}, so {scopes[0].limit} cannot bound its cost", limit=scopes[0].limit)
+            raise BudgetExceeded(f"{name} {what}, so limit {limited} cannot bound its cost", limit=limited)
         # Without a limit the size of what is there will do: it only stands in for usage that never comes.
         return _Quote(price, len(shaped.encoded()) if ceiling is None else ceiling, shaped.choices, least)
 
@@ -113,6 +134,16 @@ class Accounts:
                 raw_usage=usage,
                 cap=attempt.cap,
             )
+        )
+
+    def _refusal(self, refused: Refused, floor: int, now: float) -> BudgetExceeded:
+        charge = refused.charge
+        end = renews(self._budgets, charge.limit, now)
+        return BudgetExceeded(
+            f"limit {charge.limit} ({charge.scope}, {charge.window}) has {usd(max(0, refused.left))} of "
+            f"{usd(charge.cap)} usd left, this request can cost {usd(floor)} usd"
+            + (f"; it renews at {end}" if end else "; it does not renew"),
+            limit=charge.limit,
         )
 
     def _release(self, attempt: Attempt) -> None:
@@ -145,7 +176,9 @@ def _granted(attempt: Attempt, shaped: Shaped, quote: _Quote) -> Shaped:
     return shaped
 
 
-def _row(exchange: Exchange, attempt: Attempt, shaped: Shaped, scopes: tuple[Charge, ...], now: float) -> Row:
+def _row(
+    exchange: Exchange, attempt: Attempt, shaped: Shaped, scopes: tuple[Charge, ...], most: int, now: float
+) -> Row:
     deployment = shaped.deployment
     return Row(
         attempt=attempt.id,
@@ -157,7 +190,7 @@ def _row(exchange: Exchange, attempt: Attempt, shaped: Shaped, scopes: tuple[Cha
         provider=deployment.provider,
         lane=attempt.lane,
         opened=now,
-        bound=attempt.bound,
+        bound=most,
         charges=scopes,
         price=deployment.price.to_row() if deployment.price else {},
         cap=shaped.cap,
@@ -177,12 +210,3 @@ def _true_cost(price: Price | None, usage: Usage | None) -> tuple[int | None, bo
     if not paid:
         return 0, False
     return (cost(price, usage), False) if usage is not None and usage.input else (None, False)
-
-
-def _refusal(refused: Refused, floor: int, now: float) -> BudgetExceeded:
-    charge = refused.charge
-    return BudgetExceeded(
-        f"limit {charge.limit} ({charge.scope}, {charge.window}) has {usd(max(0, refused.left))} of "
-        f"{usd(charge.cap)} usd left, this request can cost {usd(floor)} usd; it renews at {renews(now)}",
-        limit=charge.limit,
-    )

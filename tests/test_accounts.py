@@ -1,7 +1,7 @@
 """Reserve and settle against a real ledger: what leaves is never dearer than what was reserved for it."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import count
@@ -66,8 +66,11 @@ class Books:
         attempt = Attempt(f"at-{name}", where.id, where.litellm_model, where.provider, "wire", NOW, "test")
         return exchange, attempt, shape(exchange.call, where)
 
-    async def reserve(self, where: Deployment, body: Json, api: Api = "chat") -> tuple[Attempt, Shaped]:
+    async def reserve(
+        self, where: Deployment, body: Json, api: Api = "chat", before: Sequence[Attempt] = ()
+    ) -> tuple[Attempt, Shaped]:
         exchange, attempt, shaped = self.ask(where, body, api)
+        exchange.attempts += before
         return attempt, await self.accounts.reserve(exchange, attempt, shaped)
 
     async def counter(self) -> tuple[int, int]:
@@ -133,9 +136,43 @@ async def test_too_little_left_clamps(books: Build) -> None:
     assert most(shaped) <= attempt.granted < most(shaped.with_cap((shaped.cap or 0) + 1)), "as large as can be paid"
 
 
+def per_request(usd: str, when_short: str = "clamp") -> BudgetsPolicy:
+    row = {"id": "one", "scope": "request", "usd": usd, "when_short": when_short}
+    return BudgetsPolicy.model_validate({"limits": [row]})
+
+
+async def test_one_request_is_clamped_to_its_limit(books: Build) -> None:
+    attempt, shaped = await books(per_request("0.005")).reserve(
+        deployment("m", price=PRICE), {**HELLO, "max_tokens": 5_000}
+    )
+    assert (attempt.granted, attempt.cap_origin) == (5_000_000, "clamped")
+    assert most(shaped) <= attempt.granted
+
+
+async def test_the_attempts_of_one_request_share_its_limit(books: Build) -> None:
+    some, where = books(per_request("0.005")), deployment("m", price=PRICE)
+    first = Attempt("at-0", "m", "m", "openai", "wire", NOW, "", granted=3_000_000)
+    attempt, _ = await some.reserve(where, {**HELLO, "max_tokens": 5_000}, before=[first])
+    assert attempt.granted == 2_000_000
+    first.cost = 0
+    attempt, _ = await some.reserve(where, {**HELLO, "max_tokens": 5_000}, before=[first])
+    assert attempt.granted == 5_000_000
+
+
+@pytest.mark.parametrize("when_short", ["clamp", "reject"])
+async def test_one_request_that_is_too_dear_is_refused(books: Build, when_short: str) -> None:
+    with pytest.raises(
+        BudgetExceeded, match=r"limit one allows 0.0001 usd for one request, this one can cost 0\.0"
+    ) as caught:
+        await books(per_request("0.0001", when_short)).reserve(
+            deployment("m", price=PRICE), {**HELLO, "max_tokens": 5_000}
+        )
+    assert caught.value.limit == "one"
+
+
 async def test_what_can_cost_more_than_the_rates_is_refused_under_a_limit(books: Build) -> None:
     body = {**HELLO, "service_tier": "priority"}
-    with pytest.raises(InvalidRequest, match=r"service_tier can cost more .* so day cannot bound it"):
+    with pytest.raises(InvalidRequest, match=r"service_tier can cost more .* so limit day cannot bound it"):
         await books(budgets("1")).reserve(deployment("m", price=PRICE), body)
     _, shaped = await books(BudgetsPolicy()).reserve(deployment("m", price=PRICE), body)
     assert shaped.body["service_tier"] == "priority"
@@ -239,7 +276,7 @@ async def test_content_by_reference_counts_as_the_window(books: Build) -> None:
 
 async def test_content_by_reference_without_a_window_is_refused_under_a_limit(books: Build) -> None:
     some = books(budgets("1"))
-    with pytest.raises(BudgetExceeded, match=r"m has no known window, .* so day cannot bound its cost"):
+    with pytest.raises(BudgetExceeded, match=r"m has no known window, .* so limit day cannot bound its cost"):
         await some.reserve(deployment("m", price=PRICE), SEEN)
     free, _ = await some.reserve(deployment("m", price=(0, 0)), SEEN)
     assert free.bound == 0
@@ -258,7 +295,7 @@ async def test_content_by_reference_without_a_window_and_a_limit_is_estimated(bo
 
 async def test_without_a_price_a_limit_refuses(books: Build) -> None:
     some = books(budgets("1"))
-    with pytest.raises(BudgetExceeded, match="m has no price, so day cannot bound its cost") as caught:
+    with pytest.raises(BudgetExceeded, match="m has no price, so limit day cannot bound its cost") as caught:
         await some.reserve(deployment("m"), HELLO)
     assert caught.value.limit == "day"
     assert await some.ledger.rows() == []

@@ -103,7 +103,9 @@ def test_the_sandbox_compose_file_starts_it(image: Image) -> None:
 
 
 def test_it_runs_as_nobody_in_particular_and_holds_no_secret() -> None:
-    assert re.search(r"^USER (?!0|root)\d+:\d+$", TEXT, re.MULTILINE)
+    user = re.search(r"^USER (?!0)(\d+:\d+)$", TEXT, re.MULTILINE)
+    assert user is not None
+    assert re.search(rf"^COPY .*--chown={user[1]} \S+ /var/lib/scribe$", TEXT, re.MULTILINE), "it could not write there"
     assert not re.search(r"^(ARG|ENV)\b.*(KEY|TOKEN|SECRET|PASSWORD)", TEXT, re.MULTILINE)
 
 

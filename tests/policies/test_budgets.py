@@ -5,10 +5,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scribe_router.exchange import Charge
-from scribe_router.policies.budgets import BudgetsPolicy, Limit, charges, renews
+from scribe_router.policies.budgets import BudgetsPolicy, Limit, Open, Scope, charges, opened, renews, room
 
 
 def limit(identity: str = "day", **more: Any) -> Limit:
@@ -19,32 +21,105 @@ def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
+ANN: dict[Scope, str] = {"user": "ann", "key": "master", "provider": "openai"}
+
+
 def test_a_charge_for_each_limit_of_the_user_and_the_day() -> None:
     policy = BudgetsPolicy(limits=(limit(usd="0.5"), limit("wide", usd=20)))
-    assert charges(policy, user="ann", now=at("2026-11-20T10:00:00")) == (
-        Charge("day", "user:ann", "2026-11-20", 500_000_000),
-        Charge("wide", "user:ann", "2026-11-20", 20_000_000_000),
+    start, match = at("2026-11-20T00:00:00"), (("user", "ann"),)
+    assert charges(policy, ANN, at("2026-11-20T10:00:00")) == (
+        Charge("day", "user:ann", "2026-11-20", 500_000_000, since=start, match=match),
+        Charge("wide", "user:ann", "2026-11-20", 20_000_000_000, since=start, match=match),
     )
 
 
 def test_no_limits_no_charges() -> None:
-    assert charges(BudgetsPolicy(), user="ann", now=0.0) == ()
+    assert charges(BudgetsPolicy(), ANN, 0.0) == ()
 
 
 @pytest.mark.parametrize(
-    ("moment", "day", "end"),
+    ("scope", "text", "match"),
     [
-        ("2026-11-20T00:00:00", "2026-11-20", "2026-11-21T00:00:00Z"),
-        ("2026-11-20T23:59:59.999", "2026-11-20", "2026-11-21T00:00:00Z"),
-        ("2026-11-21T00:00:00", "2026-11-21", "2026-11-22T00:00:00Z"),
-        ("2026-12-31T12:00:00", "2026-12-31", "2027-01-01T00:00:00Z"),
-        ("2028-02-28T12:00:00", "2028-02-28", "2028-02-29T00:00:00Z"),
+        ("user", "user:ann", (("user", "ann"),)),
+        ("key", "key:master", (("principal", "master"),)),
+        ("provider", "provider:openai", (("provider", "openai"),)),
+        ("all", "all", ()),
+        (["user", "provider"], "user:ann,provider:openai", (("user", "ann"), ("provider", "openai"))),
     ],
 )
-def test_days_are_utc(moment: str, day: str, end: str) -> None:
-    policy = BudgetsPolicy(limits=(limit(),))
-    assert [charge.window for charge in charges(policy, user="ann", now=at(moment))] == [day]
-    assert renews(at(moment)) == end
+def test_scopes(scope: Any, text: str, match: tuple[tuple[str, str], ...]) -> None:
+    (charge,) = charges(BudgetsPolicy(limits=(limit(scope=scope),)), ANN, at("2026-11-20T10:00:00"))
+    assert (charge.scope, charge.match) == (text, match)
+
+
+@pytest.mark.parametrize(
+    "scope", [[], ["user", "user"], ["user", "all"], ["request", "user"], "team", ["users"], 5, None]
+)
+def test_scopes_that_are_none(scope: Any) -> None:
+    with pytest.raises(ValidationError):
+        limit(scope=scope)
+
+
+@pytest.mark.parametrize(
+    ("window", "zone", "moment", "name", "start", "end"),
+    [
+        ("hour", "UTC", "2026-11-20T10:59:59", "2026-11-20T10", "2026-11-20T10:00:00", "2026-11-20T11:00:00"),
+        ("hour", "Asia/Kolkata", "2026-11-20T10:10:00", "2026-11-20T10", "2026-11-20T10:00:00", "2026-11-20T11:00:00"),
+        ("day", "UTC", "2026-11-20T00:00:00", "2026-11-20", "2026-11-20T00:00:00", "2026-11-21T00:00:00"),
+        ("day", "UTC", "2026-11-20T23:59:59", "2026-11-20", "2026-11-20T00:00:00", "2026-11-21T00:00:00"),
+        ("day", "UTC", "2026-12-31T12:00:00", "2026-12-31", "2026-12-31T00:00:00", "2027-01-01T00:00:00"),
+        ("day", "UTC", "2028-02-28T12:00:00", "2028-02-28", "2028-02-28T00:00:00", "2028-02-29T00:00:00"),
+        ("day", "Asia/Tokyo", "2026-11-20T15:00:00", "2026-11-21", "2026-11-20T15:00:00", "2026-11-21T15:00:00"),
+        # Clocks go forward, then back: these days have 23 and 25 hours.
+        ("day", "Europe/Berlin", "2026-03-29T12:00:00", "2026-03-29", "2026-03-28T23:00:00", "2026-03-29T22:00:00"),
+        ("day", "Europe/Berlin", "2026-10-25T12:00:00", "2026-10-25", "2026-10-24T22:00:00", "2026-10-25T23:00:00"),
+        ("week", "UTC", "2026-11-20T12:00:00", "2026-W47", "2026-11-16T00:00:00", "2026-11-23T00:00:00"),
+        ("week", "UTC", "2027-01-01T12:00:00", "2026-W53", "2026-12-28T00:00:00", "2027-01-04T00:00:00"),
+        ("month", "UTC", "2026-11-30T23:59:59", "2026-11", "2026-11-01T00:00:00", "2026-12-01T00:00:00"),
+        ("month", "UTC", "2026-12-01T00:00:00", "2026-12", "2026-12-01T00:00:00", "2027-01-01T00:00:00"),
+        ("month", "America/New_York", "2026-11-01T03:59:00", "2026-10", "2026-10-01T04:00:00", "2026-11-01T04:00:00"),
+    ],
+)
+def test_windows(window: str, zone: str, moment: str, name: str, start: str, end: str) -> None:
+    found = opened(limit(window=window, time_zone=zone), at(moment))
+    assert found == Open(name, at(start), at(end))
+
+
+@given(
+    window=st.sampled_from(["hour", "day", "week", "month"]),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]),
+    now=st.floats(1_700_000_000, 2_200_000_000),
+)
+def test_windows_follow_one_another(window: str, zone: str, now: float) -> None:
+    this = opened(limit(window=window, time_zone=zone), now)
+    assert this.end is not None
+    assert this.start <= now < this.end
+    following = opened(limit(window=window, time_zone=zone), this.end)
+    assert following.start == this.end
+    assert following.name > this.name
+    assert opened(limit(window=window, time_zone=zone), this.start).name == this.name
+
+
+def test_a_total_never_renews() -> None:
+    policy = BudgetsPolicy(limits=(limit("ever", window="total"), limit("day")))
+    assert opened(policy.limits[0], at("2026-11-20T10:00:00")) == Open("total", 0.0, None)
+    assert renews(policy, "ever", at("2026-11-20T10:00:00")) == ""
+    assert renews(policy, "day", at("2026-11-20T10:00:00")) == "2026-11-21T00:00:00Z"
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "Europe"])
+def test_a_time_zone_that_is_none(zone: str) -> None:
+    with pytest.raises(ValidationError, match="no such time zone"):
+        limit(time_zone=zone)
+
+
+def test_one_request_is_no_counter_and_has_no_window() -> None:
+    policy = BudgetsPolicy(limits=(limit("a", scope="request", window="total", usd=5), limit("b")))
+    assert [charge.limit for charge in charges(policy, ANN, 0.0)] == ["b"]
+    assert room(policy, 2_000_000_000) == (policy.limits[0], 3_000_000_000)
+    assert room(BudgetsPolicy(limits=(limit("b"),)), 0) is None
+    with pytest.raises(ValidationError, match="has no window"):
+        limit(scope="request", window="day")
 
 
 @pytest.mark.parametrize(
