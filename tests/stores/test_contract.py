@@ -3,10 +3,15 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from ledger_rows import DAY, charge, row, settlement
 
 from scribe_router.exchange import Charge, Mark
 from scribe_router.stores.contract import Counter, Granted, Ledger, Refused, Row, Settlement
+from tests.stores.ledger_rows import DAY, charge, row, settlement
+
+
+@pytest.fixture
+def ledger(any_ledger: Ledger) -> Ledger:
+    return any_ledger
 
 
 @dataclass(frozen=True)

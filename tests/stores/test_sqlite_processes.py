@@ -2,58 +2,17 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from subprocess import PIPE
 
 import pytest
-from ledger_programs import TOTAL
-from ledger_rows import settlement
 
 from scribe_router.exchange import Mark
 from scribe_router.stores.contract import Counter
 from scribe_router.stores.sqlite import SqliteLedger
-
-PROGRAMS = Path(__file__).with_name("ledger_programs.py")
-
-
-def start(program: str, path: Path, *arguments: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-W", "ignore", str(PROGRAMS), program, str(path), *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
-
-
-@contextmanager
-def running(program: str, path: Path, *arguments: object) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A program and its first line; it is killed with no chance to tidy up."""
-    process = start(program, path, *arguments)
-    try:
-        yield process, hear(process)
-    finally:
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    output, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (0, ""), errors
-    return output
-
-
-def say(process: "subprocess.Popen[str]", line: str) -> None:
-    assert process.stdin is not None
-    print(line, file=process.stdin, flush=True)
-
-
-def hear(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
+from tests.stores.ledger_processes import finish, hear, running, say, start
+from tests.stores.ledger_programs import TOTAL
+from tests.stores.ledger_rows import settlement
 
 
 @pytest.mark.parametrize("ends", ["reserve", "settle"])

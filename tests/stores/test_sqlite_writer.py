@@ -10,13 +10,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from ledger_rows import DAY, row, settlement
 
 from scribe_router.stores import sqlite, sqlite_writer
 from scribe_router.stores.contract import Counter, Granted, Refused, StoreUnavailable
 from scribe_router.stores.sqlite import SqliteLedger
 from scribe_router.stores.sqlite_book import Book
 from scribe_router.stores.sqlite_writer import Operation
+from tests.stores.ledger_rows import DAY, row, settlement
 
 
 @contextmanager
