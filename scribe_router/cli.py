@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from scribe_router import __version__
-from scribe_router.errors import ConfigError, RequestError
+from scribe_router.errors import ConfigError, RequestError, ScribeError
 
 app = typer.Typer(
     name="scribe-router",
@@ -158,6 +158,29 @@ def models(
     from scribe_router.explain import listing
 
     typer.echo(listing(_registry(config, policies, env_file, sandbox=sandbox)))
+
+
+@app.command()
+def spend(
+    by: Annotated[
+        str,
+        typer.Option(help="Columns, with commas: model, deployment, provider, user, key, lane, day, mark, outcome."),
+    ] = "model",
+    since: Annotated[str | None, typer.Option(help="From this day on (UTC), as 2026-11-20; default: all.")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    config: Config = None,
+    policies: Policies = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Say what was spent, from the ledger, and how far the limits are used up."""
+    import asyncio
+
+    from scribe_router import reports
+
+    try:
+        typer.echo(asyncio.run(reports.spent(_registry(config, policies, env_file, sandbox=False), by, since, form)))
+    except (ValueError, ScribeError) as error:
+        _fail(error)
 
 
 @app.command()

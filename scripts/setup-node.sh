@@ -22,7 +22,11 @@ fi
 if [ -f tests/clients/package-lock.json ]; then
     key=$({ pwd; cat tests/clients/package-lock.json; } | cksum)
     if [ "$(cat tests/clients/node_modules/.ready 2>/dev/null)" != "$key" ]; then
-        PATH="$PWD/.venv/node:$PATH" .venv/node/npm ci --prefix tests/clients --no-audit --no-fund --ignore-scripts
+        # A Node of its own knows only the authorities that it was built with; this machine may trust more.
+        trusted=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}
+        if [ -r "$trusted" ]; then export NODE_EXTRA_CA_CERTS="$trusted"; fi
+        PATH="$PWD/.venv/node:$PATH" .venv/node/npm ci --prefix tests/clients --cache .venv/node/cache \
+            --no-audit --no-fund --ignore-scripts
         echo "$key" >tests/clients/node_modules/.ready
     fi
 fi
