@@ -50,7 +50,10 @@ def serve(
     from scribe_router.sandbox import SandboxThread
     from scribe_router.server import boot
 
-    _place(config, policies, env_file)
+    found_config, folder = _place(config, policies, env_file)
+    os.environ[boot.CONFIG] = str(found_config.absolute())  # worker processes read it
+    if folder is not None:
+        os.environ[boot.POLICIES] = str(folder.absolute())
     _log_requests()
     fake = SandboxThread() if sandbox else None
     try:
@@ -221,7 +224,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def _place(config: Path | None, policies: Path | None, env_file: Path | None) -> tuple[Path, Path | None]:
-    """Where the files are; written to the environment too, for worker processes."""
+    """Where the files are."""
     if env_file is not None:
         from dotenv import dotenv_values
 
@@ -231,12 +234,9 @@ def _place(config: Path | None, policies: Path | None, env_file: Path | None) ->
     found = config or Path(os.environ.get("SCRIBE_CONFIG") or "litellm_config.yaml")
     if not found.is_file():
         _fail(f"{found} is not there; scribe-router init . writes one, --config names another")
-    os.environ["SCRIBE_CONFIG"] = str(found.absolute())
     folder = policies or (Path(value) if (value := os.environ.get("SCRIBE_POLICIES")) else None)
-    if folder is not None:
-        if not folder.is_dir():
-            _fail(f"{folder} is not a folder")
-        os.environ["SCRIBE_POLICIES"] = str(folder.absolute())
+    if folder is not None and not folder.is_dir():
+        _fail(f"{folder} is not a folder")
     return found, folder
 
 
