@@ -9,6 +9,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -225,7 +226,9 @@ class Router(PythonApi):
     # -- life
 
     async def warm_up(self) -> None:
-        """Load what the first calls would wait for: LiteLLM takes some seconds to import."""
+        """Open what the first calls would wait for: the ledger, and LiteLLM, which takes some seconds to import."""
+        with suppress(StoreUnavailable):
+            await self.ledger.flush()
         if any(each.lane == "litellm" and not each.missing for each in self.registry.deployments.values()):
             await asyncio.to_thread(warm_up)
 

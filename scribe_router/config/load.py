@@ -148,4 +148,5 @@ def _check_defaults(routing: RoutingPolicy, document: Document, names: tuple[str
 
 def _store(settings: StoreSettings, folder: Path) -> Store:
     scheme, _, path = settings.ledger.partition(":")
-    return Store(f"{scheme}:{folder / path}", str(folder / settings.journal) if settings.journal else None)
+    url = f"sqlite:{folder / path}" if scheme == "sqlite" else settings.ledger
+    return Store(url, str(folder / settings.journal) if settings.journal else None)

@@ -156,9 +156,12 @@ class PricesKnowledge(RootModel[dict[str, PriceRow]]):
 
 
 class StoreSettings(Shape):
-    """`policies/store.yaml`: where state lives. Paths are relative to the configuration's folder."""
+    """Where state lives. `ledger` is `sqlite:PATH`, or for several machines `redis://HOST:PORT` or
+    `redis+cluster://HOST:PORT,HOST:PORT` (`rediss` with TLS). Paths are relative to the configuration's folder."""
 
-    ledger: str = Field(default="sqlite:.scribe/ledger.sqlite3", pattern=r"^sqlite:.+")
+    ledger: str = Field(
+        default="sqlite:.scribe/ledger.sqlite3", pattern=r"^(sqlite:.+|rediss?(\+cluster)?://.+)", repr=False
+    )
     journal: str | None = None
 
 

@@ -26,6 +26,8 @@ def agree(link: Link, shards: Sequence[str], seen: Sequence[str] | None) -> tupl
     if seen is None and all(epoch is None or epoch.startswith("new:") for epoch in found):
         found = _bear(link, shards)
     known = _whole(found)
+    if known is None and seen is None:
+        known = _whole(_read(link, shards))  # others may have been in the middle of its birth
     if known is None or (seen is not None and any(_lost(*pair) for pair in zip(seen, known, strict=True))):
         raise NotSent(FORGOT, lasting=True) if seen is None else Forgot(FORGOT, lasting=True)
     return known

@@ -1,7 +1,7 @@
 """The rounds of the one thread that talks to Redis: whatever waits becomes one round trip.
 
 It knows epochs, owners, retries and ends. It must never know what a row or a counter is. `GROUP` is in jobs, `RETRY` in
-seconds.
+seconds, `BIRTHS` in tries.
 """
 
 import logging
@@ -23,6 +23,7 @@ from scribe_router.stores.redis_line import CLOSING, Line
 from scribe_router.stores.redis_link import Again, Fault, Forgot, Link, NotSent
 
 GROUP = 128
+BIRTHS = 5
 RETRY = 0.2
 
 logger = logging.getLogger(__name__)
@@ -108,16 +109,25 @@ class Rounds:
         self._link.open()
         if self._suspect:
             self._condemn()
-        if self._epochs is None:
-            self._epochs = self._seen = agree(self._link, self._shards, self._seen)
-        if self._owner is None:
-            session = Session(self._shards, self._epochs, uuid.uuid4().hex)
-            answers = self._link.run(Beat(self._lease / 2, birth=True).asks(session))
-            if not all(_fine(answer) for answer in answers):
-                self._epochs = None
-                raise next((answer for answer in answers if isinstance(answer, NotSent)), NotSent("no owner was born"))
-            self._owner, self._next_beat = session.owner, time.monotonic() + self._lease / 5
-        return Session(self._shards, self._epochs, self._owner)
+        for _ in range(BIRTHS):
+            if self._epochs is None:
+                self._epochs = self._seen = agree(self._link, self._shards, self._seen)
+            if self._owner is not None or self._born(self._epochs):
+                return Session(self._shards, self._epochs, self._owner or "")
+            self._epochs = None
+        raise NotSent("its epoch does not hold still")
+
+    def _born(self, epochs: tuple[str, ...]) -> bool:
+        """Begin to live under a new name; whether the epoch still stood. Raises `Fault`."""
+        session = Session(self._shards, epochs, uuid.uuid4().hex)
+        answers = self._link.run(Beat(self._lease / 2, birth=True).asks(session))
+        for answer in answers:
+            if isinstance(answer, Fault):
+                raise answer
+        if not all(_fine(answer) for answer in answers):
+            return False
+        self._owner, self._next_beat = session.owner, time.monotonic() + self._lease / 5
+        return True
 
     def _condemn(self) -> None:
         """Say that the server forgot. Raises `Fault`."""

@@ -295,15 +295,15 @@ def clustered(cluster_url: str, redis_masters: list[Server]) -> Store:
 
 
 def test_sqlite() -> None:
-    run(SqliteStore(), 40)
+    run(SqliteStore(), 30)
 
 
 def test_one_redis(one: Store) -> None:
-    run(one, 15)
+    run(one, 12)
 
 
 def test_a_cluster(clustered: Store) -> None:
-    run(clustered, 5)
+    run(clustered, 3, 20)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What every ledger can do beside reserving and settling; nothing here knows which store answers."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -136,14 +137,15 @@ async def test_retention_folds_and_keeps_the_sums(ledger: Ledger) -> None:
 
 
 async def test_export_is_in_opening_order(ledger: Ledger) -> None:
-    names = [f"a{number}" for number in range(1200)]
-    opened = {name: 1000.0 + number for number, name in enumerate(names)}
-    for name in names[:40]:
-        await ledger.reserve(replace(row(name, 1), opened=opened[name]), 1)
+    rows = [replace(row(f"a{number}", 1), opened=1000.0 + number) for number in range(1200)]
+    names = [each.attempt for each in rows]
+    await asyncio.gather(*(ledger.reserve(each, 1) for each in rows[:40]))
     assert [each["attempt"] async for each in ledger.export()] == names[:40]
-    for name in names[40:]:
-        await ledger.reserve(replace(row(name, 1), opened=opened[name]), 1)
+    for start in range(40, 1200, 100):
+        await asyncio.gather(*(ledger.reserve(each, 1) for each in rows[start : start + 100]))
+
     exported = [each async for each in ledger.export()]
+
     assert [each["attempt"] for each in exported] == names
     assert exported[::-1] == await ledger.rows(limit=2000)
 
