@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
@@ -66,7 +67,7 @@ async def test_a_line_says_all_but_the_words(registry: Registry, tmp_path: Path)
 
 
 async def test_a_line_is_enough_to_plan_again(registry: Registry, tmp_path: Path) -> None:
-    async with Router(registry) as router:
+    async with Router(registry, randomness=random.Random(7)) as router:
         for _ in range(20):
             await router.acompletion(model="name", messages=[{"role": "user", "content": SAID}])
     for line in lines(tmp_path):

@@ -114,9 +114,7 @@ class RedisLedger:
 
     async def rows(self, *, exchange: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Rows, newest first, with charges, price and usage as objects."""
-        if exchange is None:
-            return await self._read(lambda reports: reports.newest(limit))
-        return await self._read(lambda reports: reports.of_exchange(exchange, limit))
+        return await self._read(lambda reports: reports.newest(exchange, limit))
 
     async def export(self) -> AsyncIterator[dict[str, Any]]:
         """All rows in opening order, a page at a time."""

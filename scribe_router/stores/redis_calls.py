@@ -18,7 +18,7 @@ from scribe_router.stores.redis_scripts import Script
 from scribe_router.stores.redis_walk import FOR_GOOD, Step
 from scribe_router.stores.selfcheck import charge_dict
 
-INDEXED = ("exchange", "user", "principal")
+INDEXED = ("exchange", "user", "principal", "model")
 SHARED = ("epoch", "opened", "names", "owners", "since")
 STORED = [field.name for field in fields(Row) if field.name not in ("attempt", "charges")]
 SCRIPTS = [script for module in (one, cluster) for script in vars(module).values() if isinstance(script, Script)]
@@ -47,7 +47,7 @@ class Session:
         return f"{self.shards[self.shard(attempt)]}row:{attempt}"
 
     def indexes(self, row: Row) -> list[str]:
-        """The sets in which the row is found again."""
+        """Where the row is found again."""
         shard = self.shards[self.shard(row.attempt)]
         return [f"{shard}by:{name}:{getattr(row, name)}" for name in INDEXED]
 
@@ -83,7 +83,8 @@ def _row_arguments(session: Session, row: Row) -> tuple[str | int, ...]:
     stored = dumped({name: getattr(row, name) for name in STORED})
     charges = dumped([charge_dict(charge) for charge in row.charges])
     opened = int(row.opened * 1e6)
-    return row.attempt, session.owner, opened, stored, charges, row.exchange, row.user, row.principal
+    indexed = (getattr(row, name) for name in INDEXED)
+    return row.attempt, session.owner, opened, stored, charges, *indexed
 
 
 def seeds(charge: Charge) -> bool:
@@ -154,7 +155,7 @@ def applied(session: Session, attempt: str, counter: str, version: int | str, re
 def seed(session: Session, charge: Charge) -> list[Call]:
     """Make the matching rows list the charge; on one shard this also creates its counter."""
     since = charge.since or 0.0
-    index = next((f"by:{field}:{value}" for field, value in charge.match if field in INDEXED), "")
+    index = next((f"by:{field}:{value}" for field, value in charge.match if field in INDEXED), "opened")
     values = (charge.counter, dumped(charge_dict(charge)), int(since * 1e6), repr(since), index, dumped(charge.match))
     if len(session.shards) == 1:
         return [session.run(one.SEED, charge.counter, [session.counter(charge.counter)], *values)]

@@ -17,7 +17,7 @@ from scribe_router.stores.redis_scripts import (
     script,
 )
 
-# KEYS: the row. ARGV: epoch, attempt, owner, time opened, row, charges, exchange, user, principal.
+# KEYS: the row, its indexes. ARGV: epoch, attempt, owner, time opened, row, charges, exchange, user, principal, model.
 INTENT = script(WRITE, "write('intent', '0')\nreturn {'intent'}")
 
 # KEYS: the counter, its entries. ARGV: epoch, attempt, counter, wanted, floor, cap, whether it is to be seeded.

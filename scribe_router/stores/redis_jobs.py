@@ -110,6 +110,10 @@ class ReserveWalk(Reserve):
             if self.walk.stage == "end":
                 self._conclude()
 
+    def undo(self) -> "Job | None":
+        """None when the attempt is on its way in another call: that one would be undone."""
+        return None if self.walk.answer and self.walk.answer[0] == "busy" else super().undo()
+
     def _adopt(self, session: Session, charge: Charge, answers: Sequence[Any]) -> None:
         """Tell the new counter what the rows hold; opening it comes last, and alone."""
         values = [values[index : index + 4] for _, *values in answers for index in range(0, len(values), 4)]

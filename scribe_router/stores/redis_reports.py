@@ -45,19 +45,13 @@ class Reports:
         pairs = zip(names, sums, strict=True)
         return {name: Counter(name, int(settled or 0), int(reserved or 0)) for name, (settled, reserved) in pairs}
 
-    def newest(self, limit: int) -> list[dict[str, Any]]:
-        """Rows, newest first."""
-        asked = (_range(shard, "ZREVRANGE", 0, limit - 1, "WITHSCORES") for shard in self.shards)
-        pairs = [(float(score), attempt) for page in self.ask(asked) for attempt, score in _pairs(page)]
+    def newest(self, exchange: str | None, limit: int) -> list[dict[str, Any]]:
+        """Rows, newest first, of one exchange or of all."""
+        index = "opened" if exchange is None else f"by:exchange:{exchange}"
+        keys = [f"{shard}{index}" for shard in self.shards]
+        pages = self.ask(Call(key, ("ZREVRANGE", key, 0, limit - 1, "WITHSCORES")) for key in keys)
+        pairs = [(float(score), attempt) for page in pages for attempt, score in _pairs(page)]
         return self.rows([attempt for _, attempt in heapq.nlargest(limit, pairs)])
-
-    def of_exchange(self, exchange: str, limit: int) -> list[dict[str, Any]]:
-        """The rows of one exchange, newest first."""
-        keys = [f"{shard}by:exchange:{exchange}" for shard in self.shards]
-        attempts = [attempt for page in self.ask(Call(key, ("SMEMBERS", key)) for key in keys) for attempt in page]
-        scores = self.ask(_on_opened(self.places, "ZSCORE", attempt) for attempt in attempts)
-        dated = [(float(score), attempt) for score, attempt in zip(scores, attempts, strict=True) if score is not None]
-        return self.rows([attempt for _, attempt in heapq.nlargest(limit, dated)])
 
     def rows(self, attempts: Sequence[str]) -> list[dict[str, Any]]:
         """The rows of these attempts, in their order; what is no reservation yet, or none any more, is left out."""
@@ -69,7 +63,8 @@ class Reports:
     def after(self, last: float) -> tuple[list[dict[str, Any]], float]:
         """A page of rows in opening order behind `last`, and the `last` of the next one; infinity at the end."""
         span = (f"({last!r}", "+inf", "WITHSCORES", "LIMIT", 0, PAGE)
-        pages = [_pairs(page) for page in self.ask(_range(shard, "ZRANGEBYSCORE", *span) for shard in self.shards)]
+        keys = [f"{shard}opened" for shard in self.shards]
+        pages = [_pairs(page) for page in self.ask(Call(key, ("ZRANGEBYSCORE", key, *span)) for key in keys)]
         # Behind the end of a full page its shard may have more.
         reach = min((float(page[-1][1]) for page in pages if len(page) == PAGE), default=float("inf"))
         dated = sorted((float(score), attempt) for page in pages for attempt, score in page if float(score) <= reach)
@@ -171,14 +166,6 @@ def _as_dict(attempt: str, found: dict[str, str]) -> dict[str, Any]:
 def _add(sums: Sums, name: str, settled: int, reserved: int) -> None:
     before = sums.get(name, (0, 0))
     sums[name] = before[0] + settled, before[1] + reserved
-
-
-def _range(shard: str, command: str, *rest: str | int) -> Call:
-    return Call(f"{shard}opened", (command, f"{shard}opened", *rest))
-
-
-def _on_opened(places: Session, command: str, attempt: str) -> Call:
-    return _range(places.shards[places.shard(attempt)], command, attempt)
 
 
 def _pairs(flat: Sequence[Any]) -> list[tuple[Any, Any]]:

@@ -168,6 +168,8 @@ class Rounds:
         if all(_fine(answer) for answer in answers):
             job.told(answers)
             job.begun = True
+            if job.problem is not None:
+                self._undo(job)
             return
         told = [answer[0] for answer in answers if not isinstance(answer, Fault)]
         self._owner = None if "owner" in told else self._owner

@@ -74,8 +74,8 @@ local function write(state, granted)
     'charges', ARGV[6])
   redis.call('ZADD', shard .. 'opened', string.format('%d', score), ARGV[2])
   redis.call('SADD', shard .. 'owned:' .. ARGV[3], ARGV[2])
-  for index, field in ipairs({'exchange', 'user', 'principal'}) do
-    redis.call('SADD', shard .. 'by:' .. field .. ':' .. ARGV[6 + index], ARGV[2])
+  for index, field in ipairs({'exchange', 'user', 'principal', 'model'}) do
+    redis.call('ZADD', shard .. 'by:' .. field .. ':' .. ARGV[6 + index], string.format('%d', score), ARGV[2])
   end
 end
 local known = redis.call('HMGET', KEYS[1], 'state', 'granted')
@@ -86,7 +86,7 @@ if not redis.call('ZSCORE', shard .. 'owners', ARGV[3]) then return {'owner'} en
 """
 
 # KEYS: the row, then the counter of each charge. ARGV: epoch, attempt, owner, time opened, row, charges, exchange,
-# user, principal, floor, bound, then for each charge its name, its cap, and whether a new counter is to be seeded.
+# user, principal, model, floor, bound, then of each charge its name, its cap, and whether a new counter is seeded.
 RESERVE = script(
     WRITE,
     LEFT,
@@ -95,21 +95,21 @@ RESERVE = script(
 local high, low, tightest = math.huge, 0, nil
 for index = 2, #KEYS do
   local found = redis.call('HMGET', KEYS[index], 'settled', 'reserved', 'born')
-  if not found[3] and ARGV[8 + 3 * index] == '1' then return {'seed', index - 2} end
+  if not found[3] and ARGV[9 + 3 * index] == '1' then return {'seed', index - 2} end
   local settled, reserved = found[1] or '0', found[2] or '0'
-  local a, b = left(ARGV[7 + 3 * index], settled, reserved)
+  local a, b = left(ARGV[8 + 3 * index], settled, reserved)
   if a < high or (a == high and b < low) then
     high, low, tightest = a, b, {'refused', index - 2, settled, reserved}
   end
 end
-local granted = ARGV[11]
+local granted = ARGV[12]
 if tightest and less(high, low, granted) then
-  if less(high, low, ARGV[10]) then return tightest end
+  if less(high, low, ARGV[11]) then return tightest end
   granted = joined(high, low)
 end
 write('reserved', granted)
 for index = 2, #KEYS do
-  born(KEYS[index], ARGV[6 + 3 * index])
+  born(KEYS[index], ARGV[7 + 3 * index])
   move(KEYS[index], 'reserved', granted, '')
 end
 return {'granted', granted}
@@ -167,7 +167,7 @@ redis.call('HSET', KEYS[1], 'cost', '0', 'mark', 'released', 'provisional', '0',
 """
 RELEASE = script(MOVE, RELEASE_HEAD, RELEASE_ROW, MOVE_ALL)
 
-# ARGV: epoch, counter, the charge as JSON, since as a score, since, key of an index or empty, match as JSON.
+# ARGV: epoch, counter, the charge as JSON, since as a score, since, the index to look into, match as JSON.
 ADOPT = """
 local wanted = cjson.decode(ARGV[7])
 local function matches(row)
@@ -193,9 +193,7 @@ local function adopt(key)
   if found[1] == 'reserved' then return found[4], found[2], '0' end
   return found[4], '0', cost
 end
-local attempts
-if ARGV[6] ~= '' then attempts = redis.call('SMEMBERS', shard .. ARGV[6])
-else attempts = redis.call('ZRANGEBYSCORE', shard .. 'opened', ARGV[4], '+inf') end
+local attempts = redis.call('ZRANGEBYSCORE', shard .. ARGV[6], ARGV[4], '+inf')
 """
 # KEYS: the counter. It is created with what the matching rows of its window hold, and they list it from now on.
 SEED = script(
@@ -256,8 +254,8 @@ FORGET = """
 local function forget(attempt, text)
   local row = cjson.decode(text)
   redis.call('ZREM', shard .. 'opened', attempt)
-  for _, field in ipairs({'exchange', 'user', 'principal'}) do
-    redis.call('SREM', shard .. 'by:' .. field .. ':' .. row[field], attempt)
+  for _, field in ipairs({'exchange', 'user', 'principal', 'model'}) do
+    redis.call('ZREM', shard .. 'by:' .. field .. ':' .. row[field], attempt)
   end
 end
 """

@@ -28,7 +28,6 @@ CREATE TABLE IF NOT EXISTS attempts (
     provisional INTEGER NOT NULL DEFAULT 0, exceeded INTEGER NOT NULL DEFAULT 0,
     cost INTEGER, mark TEXT, outcome TEXT, closed REAL, usage TEXT, raw_usage TEXT);
 CREATE INDEX IF NOT EXISTS attempts_by_opening ON attempts (opened);
-CREATE INDEX IF NOT EXISTS attempts_of_user ON attempts (user, opened);
 CREATE INDEX IF NOT EXISTS attempts_of_exchange ON attempts (exchange);
 CREATE INDEX IF NOT EXISTS reserved_by_owner ON attempts (owner) WHERE state = 'reserved';
 CREATE TABLE IF NOT EXISTS counters (

@@ -1,5 +1,6 @@
 """The ledgers under test: real files in a temporary folder, real servers on this machine."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -9,7 +10,14 @@ import pytest
 from scribe_router.stores.contract import Ledger
 from scribe_router.stores.redis import RedisLedger
 from scribe_router.stores.sqlite import SqliteLedger
+from tests.stores.ledger_threads import OTHERS
 from tests.stores.redis_servers import Server, cluster, one_server, tell
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_others() -> None:
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
 
 
 @pytest.fixture

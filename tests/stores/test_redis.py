@@ -16,6 +16,7 @@ from scribe_router.stores import open_ledger, redis_line
 from scribe_router.stores.contract import Counter, Granted, Refused, StoreUnavailable
 from scribe_router.stores.redis import RedisLedger
 from tests.stores.ledger_rows import DAY, row, settlement
+from tests.stores.ledger_threads import threads
 from tests.stores.redis_servers import Server, one_server, tell, wait_until
 
 OpenShared = Callable[[str], RedisLedger]
@@ -34,10 +35,6 @@ def ledger(server: Server) -> Iterator[RedisLedger]:
     ledger = RedisLedger(server.url, clock=lambda: 3000.0)
     yield ledger
     ledger.close()
-
-
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "scribe-ledger"]
 
 
 async def until_granted(ledger: RedisLedger, amount: int = 1) -> str:

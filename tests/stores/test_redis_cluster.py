@@ -10,7 +10,9 @@ from redis.crc import key_slot
 
 from scribe_router.stores.contract import Counter, Granted, StoreUnavailable
 from scribe_router.stores.redis import SHARDS, RedisLedger
+from scribe_router.stores.redis_calls import Call
 from scribe_router.stores.redis_cluster import SLOTS, spread
+from scribe_router.stores.redis_reports import Reports
 from tests.stores.ledger_rows import charge, row, settlement
 from tests.stores.redis_servers import Server, cluster, tell, wait_until
 
@@ -173,3 +175,41 @@ def move_slot(masters: list[Server], slot: int) -> None:
         tell(masters[0], "MIGRATE", "127.0.0.1", masters[-1].port, "", 0, 5000, "KEYS", *keys)
     for server in (masters[-1], masters[0], *masters[1:-1]):
         tell(server, "CLUSTER", "SETSLOT", slot, "NODE", names[-1])
+
+
+async def test_an_attempt_that_is_on_its_way_is_left_alone(
+    cluster_url: str, redis_masters: list[Server], open_shared: OpenShared
+) -> None:
+    ledgers = [open_shared(cluster_url) for _ in range(2)]
+    answers = await asyncio.gather(
+        *(ledgers[number % 2].reserve(row("same", 1, TEAM, USER), 1) for number in range(6)), return_exceptions=True
+    )
+    assert Granted(1) in answers
+    assert {str(each).rpartition(": ")[2] for each in answers} <= {
+        "Granted(amount=1)",
+        "attempt same is being reserved; use another attempt",
+    }
+    counters = await ledgers[0].counters()
+    assert {each.reserved for each in counters.values()} == {1}
+    assert await ledgers[0].check() == []
+
+
+async def test_a_walk_that_meets_its_own_end_is_undone(cluster_url: str, open_shared: OpenShared) -> None:
+    """One counter knows the attempt as given back, the row no longer does."""
+    ledger = open_shared(cluster_url)
+    await ledger.reserve(row("other", 1, TEAM, USER), 1)
+    reports = Reports(ledger._link(timeout=1.0, writes=False), ledger._shards)
+    for counter in (TEAM.counter, USER.counter):
+        entries = reports.places.entries(counter)
+        reports.ask([Call(entries, ("HDEL", entries, "one")), Call(entries, ("HSET", entries, "two", "9 0 0"))])
+    entries = reports.places.entries(max(TEAM.counter, USER.counter))
+    reports.ask([Call(entries, ("HSET", entries, "one", "9 0 0"))])
+    reports.link.close()
+
+    for attempt in ("one", "two"):
+        with pytest.raises(StoreUnavailable, match="was given back before it could be reserved"):
+            await ledger.reserve(row(attempt, 1, TEAM, USER), 1)
+
+    await ledger.flush()
+    assert {each.reserved for each in (await ledger.counters()).values()} == {1}
+    assert await ledger.check() == []

@@ -17,6 +17,7 @@ from scribe_router.stores.sqlite import SqliteLedger
 from scribe_router.stores.sqlite_book import Book
 from scribe_router.stores.sqlite_writer import Operation
 from tests.stores.ledger_rows import DAY, row, settlement
+from tests.stores.ledger_threads import threads
 
 
 @contextmanager
@@ -36,10 +37,6 @@ def needs_room(room: threading.Event) -> Operation[Book]:
         book.connection.execute("UPDATE attempts SET usage = ?", (f'"{"x" * 20_000}"',))
 
     return Operation(run, keep=True)
-
-
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "scribe-ledger"]
 
 
 def open_files(folder: Path) -> list[Path]:
