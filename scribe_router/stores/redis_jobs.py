@@ -184,7 +184,9 @@ class Release(Settle):
 
 
 class Batch(Job):
-    """Several jobs, some at a time; its value is theirs."""
+    """Several jobs, some at a time; its value is theirs. Kept: a row may be closed, and its counters not yet told."""
+
+    keep = True
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from scribe_router.stores.contract import Granted, StoreUnavailable
 from scribe_router.stores.delivery import Answer, deliver
 from scribe_router.stores.redis_calls import Call, Session
 from scribe_router.stores.redis_epoch import agree, condemn
-from scribe_router.stores.redis_jobs import Beat, Flush, Job, Leave, Sweep
+from scribe_router.stores.redis_jobs import Beat, Flush, Job, Leave, Settle, Sweep
 from scribe_router.stores.redis_line import CLOSING, Line
 from scribe_router.stores.redis_link import Again, Fault, Forgot, Link, NotSent
 
@@ -92,6 +92,7 @@ class Rounds:
     def _take(self, job: Job | None) -> None:
         if job is None:
             self._stop_at = time.monotonic() + CLOSING
+            self._pending = deque(job for job in self._pending if not (isinstance(job, Sweep) and job.looking))
         else:
             self._pending.append(job)
 
@@ -101,7 +102,8 @@ class Rounds:
             self._pending.appendleft(Beat(self._lease / 2, birth=False))
             self._next_beat = now + self._lease / 5
         if now >= self._next_sweep and not stopping:
-            self._pending.append(Sweep(self._clock(), self._lease))
+            if not any(isinstance(job, Sweep) for job in self._pending):
+                self._pending.append(Sweep(self._clock(), self._lease))
             self._next_sweep = now + self._sweep_every
 
     def _session(self) -> Session:
@@ -234,8 +236,7 @@ class Rounds:
     def _settle_flushes(self) -> None:
         """A flush is done when nothing older is kept, and fails at once when waiting does not help."""
         flushes = [job for job in self._pending if isinstance(job, Flush)]
-        others = (job.number for job in self._pending if job.keep and not isinstance(job, Flush))
-        oldest = min(others, default=math.inf)
+        oldest = min((job.number for job in self._pending if isinstance(job, Settle)), default=math.inf)
         for job in flushes:
             if self._problem is not None and self._problem.lasting:
                 job.end(problem=str(self._problem))
@@ -244,7 +245,7 @@ class Rounds:
         self._finish([job for job in flushes if job.done])
 
     def _end(self) -> None:
-        kept = [job for job in self._pending if job.keep and not isinstance(job, Flush)]
+        kept = [job for job in self._pending if isinstance(job, Settle)]
         if kept:
             logger.error("%s: closed before %d settlements could be written", self._place, len(kept))
         for job in self._pending:

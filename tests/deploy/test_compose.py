@@ -48,7 +48,8 @@ def test_the_sandbox_needs_nothing_from_whoever_starts_it() -> None:
 def test_the_router_gets_no_key_by_default() -> None:
     router = services("compose.yaml")["router"]
     assert router["environment"] == {
-        "SCRIBE_MASTER_KEY": "${SCRIBE_MASTER_KEY:?set it first, openssl rand -hex 32 makes one}"
+        "SCRIBE_MASTER_KEY": "${SCRIBE_MASTER_KEY:?set it first, openssl rand -hex 32 makes one}",
+        "SCRIBE_STORE": "redis://redis:6379",
     }
     assert router["env_file"] == [{"path": ".env", "required": False}]
 

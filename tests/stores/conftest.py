@@ -50,6 +50,13 @@ def redis_server() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of the test's own, to be killed; it loses nothing by that."""
+    with one_server(appendfsync="always") as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def redis_masters() -> Iterator[list[Server]]:
     with cluster() as servers:

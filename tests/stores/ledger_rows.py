@@ -1,9 +1,11 @@
 """Rows, charges and settlements for the tests of the stores, with every field that does not matter filled in."""
 
+import asyncio
+import uuid
 from typing import Any
 
 from scribe_router.exchange import Charge, Mark
-from scribe_router.stores.contract import Row, Settlement
+from scribe_router.stores.contract import Granted, Ledger, Row, Settlement, StoreUnavailable
 
 DAY = Charge(limit="team", scope="blue", window="2030-01-01", cap=100)
 
@@ -32,3 +34,16 @@ def row(attempt: str, bound: int = 10, *charges: Charge, exchange: str = "x1", *
 
 def settlement(attempt: str, cost: int | None, mark: Mark = Mark.COMPUTED, **usage: Any) -> Settlement:
     return Settlement(attempt, cost, mark, "ok", 2000.0, usage=usage or None, raw_usage=usage or None)
+
+
+async def until_granted(ledger: Ledger, amount: int = 1) -> str:
+    """Reserve, again and again for a while, until the store is there; the attempt that was granted."""
+    for _ in range(200):
+        attempt = uuid.uuid4().hex
+        try:
+            assert await ledger.reserve(row(attempt, amount, DAY), amount) == Granted(amount)
+        except StoreUnavailable:
+            await asyncio.sleep(0.02)
+        else:
+            return attempt
+    raise AssertionError("the store did not come back")

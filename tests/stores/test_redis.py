@@ -1,9 +1,7 @@
 """The shared ledger on one Redis: what it demands of the server, and what it does when the server is not there."""
 
 import asyncio
-import gc
 import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,21 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from scribe_router.stores import open_ledger, redis_line
 from scribe_router.stores.contract import Counter, Granted, Refused, StoreUnavailable
 from scribe_router.stores.redis import RedisLedger
-from tests.stores.ledger_rows import DAY, row, settlement
-from tests.stores.ledger_threads import threads
+from tests.stores.ledger_rows import DAY, row, settlement, until_granted
 from tests.stores.redis_servers import Server, one_server, tell, wait_until
 
 OpenShared = Callable[[str], RedisLedger]
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A server of the test's own, to be killed; it loses nothing by that."""
-    with one_server(appendfsync="always") as server:
-        yield server
 
 
 @pytest.fixture
@@ -35,19 +24,6 @@ def ledger(server: Server) -> Iterator[RedisLedger]:
     ledger = RedisLedger(server.url, clock=lambda: 3000.0)
     yield ledger
     ledger.close()
-
-
-async def until_granted(ledger: RedisLedger, amount: int = 1) -> str:
-    """Reserve, again and again for a while, until the store is there; the attempt that was granted."""
-    for _ in range(200):
-        attempt = uuid.uuid4().hex
-        try:
-            assert await ledger.reserve(row(attempt, amount, DAY), amount) == Granted(amount)
-        except StoreUnavailable:
-            await asyncio.sleep(0.02)
-        else:
-            return attempt
-    raise AssertionError("the store did not come back")
 
 
 DEMANDS = [
@@ -249,10 +225,14 @@ async def test_a_silent_owner_is_swept_when_its_lease_is_over(server: Server) ->
         await ledger.flush()
         tell(server, "ZADD", "scribe:{0}:owners", "XX", 1, (await ledger.rows())[0]["owner"])
         assert await ledger.sweep() == 0, "it has not watched for a whole lease"
-        for _ in range(10):
+        swept = 0
+        for _ in range(100):
             await asyncio.sleep(0.1)
             tell(server, "ZADD", "scribe:{0}:owners", "XX", 1, (await ledger.rows())[0]["owner"])
-        assert await ledger.sweep() == 1
+            swept += await ledger.sweep()
+            if swept:
+                break
+        assert swept == 1
 
         assert await silent.reserve(row("two", 20, DAY), 20) == Granted(20), "under a new name"
         silent.settle(settlement("one", 4))
@@ -335,102 +315,3 @@ async def test_one_round_trip_and_pipelined_settlements(
     assert between.reads - before.reads - looking <= 50
     assert after.scripts - between.scripts in (51, 52)
     assert after.reads - between.reads - looking <= 5
-
-
-async def test_close_writes_what_waits(redis_url: str, open_shared: OpenShared) -> None:
-    ledger = open_shared(redis_url)
-    await ledger.reserve(row("one", 10, DAY), 10)
-    ledger.settle(settlement("one", 4))
-    ledger.close()
-    ledger.close()
-
-    assert threads() == []
-    with pytest.raises(StoreUnavailable, match="closed; open a new one"):
-        await ledger.reserve(row("two", 10, DAY), 10)
-    with pytest.raises(StoreUnavailable, match="closed; open a new one"):
-        ledger.settle(settlement("one", 4))
-    again = open_shared(redis_url)
-    assert await again.counters() == {DAY.counter: Counter(DAY.counter, settled=4, reserved=0)}
-
-
-async def test_dropping_without_close_leaks_nothing(redis_url: str, open_shared: OpenShared) -> None:
-    ledger = RedisLedger(redis_url, deadline=5.0)
-    await ledger.reserve(row("one", 10, DAY), 10)
-    ledger.settle(settlement("one", 4))
-    assert len(threads()) == 1
-
-    del ledger
-    gc.collect()
-
-    assert threads() == []
-    assert (await open_shared(redis_url).counters())[DAY.counter].settled == 4
-
-
-async def test_closing_without_a_server_says_what_was_lost(
-    server: Server, ledger: RedisLedger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scribe_router.stores.redis_rounds.CLOSING", 0.3)
-    monkeypatch.setattr(redis_line, "CLOSING", 0.3)
-    attempt = await until_granted(ledger)
-    server.kill()
-    ledger.settle(settlement(attempt, 1))
-    await asyncio.sleep(0.1)
-    ledger.close()
-    assert threads() == []
-    assert "what is to be settled is kept and tried again" in caplog.text
-    assert "closed before 1 settlements could be written" in caplog.text
-
-
-def test_any_number_of_threads_and_loops(redis_url: str, open_shared: OpenShared) -> None:
-    ledger = open_shared(redis_url)
-
-    async def work(name: str) -> None:
-        for number in range(40):
-            attempt = f"{name}-{number}"
-            await ledger.reserve(row(attempt, 2, DAY), 1)
-            ledger.settle(settlement(attempt, number % 2))
-
-    workers = [threading.Thread(target=lambda name=f"w{n}": asyncio.run(work(name))) for n in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-
-    assert asyncio.run(ledger.check()) == []
-    assert asyncio.run(ledger.counters()) == {DAY.counter: Counter(DAY.counter, settled=80, reserved=0)}
-
-
-def test_a_closed_loop_harms_nobody(server: Server) -> None:
-    ledger = RedisLedger(server.url, deadline=5.0)
-    asyncio.run(ledger.flush())
-    server.signal(signal.SIGSTOP)
-    loop = asyncio.new_event_loop()
-    waiting = loop.create_task(ledger.reserve(row("one", 10, DAY), 10))
-    loop.run_until_complete(asyncio.sleep(0.05))
-    waiting.cancel()
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
-    server.signal(signal.SIGCONT)
-    time.sleep(0.3)
-    assert asyncio.run(ledger.counters())[DAY.counter].reserved == 0
-    ledger.close()
-
-
-NAMED = [
-    ("redis://localhost:1/2", "ledger redis://localhost:1/2"),
-    ("rediss://:secret@host:1", "ledger rediss://host:1"),
-    ("redis+cluster://user:secret@a:1,b:2", "ledger redis+cluster://a:1,b:2"),
-]
-
-
-@pytest.mark.parametrize(("url", "place"), NAMED, ids=[each[0] for each in NAMED])
-def test_a_url_opens_a_ledger_and_hides_its_password(url: str, place: str) -> None:
-    ledger = open_ledger(url)
-    assert isinstance(ledger, RedisLedger)
-    assert ledger._place == place
-
-
-@pytest.mark.parametrize("url", ["redis:", "postgres://x", "sqlite:", "redis+cluster:x", "redis://h:port"])
-def test_a_url_that_names_no_ledger(url: str) -> None:
-    with pytest.raises(ValueError, match=r"ledger|URL|[Pp]ort"):
-        open_ledger(url)

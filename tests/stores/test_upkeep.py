@@ -177,4 +177,7 @@ async def test_amounts_are_exact_to_the_last_nano_dollar(ledger: Ledger) -> None
     assert await ledger.reserve(row("two", 4, large), 0) == Granted(3)
     ledger.settle(settlement("one", 2**53 + 1))
     assert await ledger.reserve(row("three", MOST, large), 1) == Granted(MOST - 2**53 - 4)
+    even = charge("even", 2**53)
+    assert await ledger.reserve(row("four", 2**53 + 1, even), 2**53 + 1) == Refused(even, settled=0, reserved=0)
+    assert await ledger.reserve(row("four", 2**53 + 1, even), 0) == Granted(2**53)
     assert await ledger.check() == []
