@@ -150,13 +150,15 @@ def log_of(server: Server) -> Path:
     return next(server.folder.glob("appendonlydir/*.incr.aof"))
 
 
-async def test_rebuilding_mends_counters_and_lets_everyone_go_on(redis_url: str, open_shared: OpenShared) -> None:
+async def test_rebuilding_mends_counters_and_lets_everyone_go_on(
+    redis_url: str, redis_server: Server, open_shared: OpenShared
+) -> None:
     ledger, other = open_shared(redis_url), open_shared(redis_url)
     await ledger.reserve(row("one", 10, DAY), 10)
     await ledger.reserve(row("two", 20, DAY), 20)
     ledger.settle(settlement("one", 4))
     await ledger.flush()
-    with Server(port=int(redis_url.rpartition(":")[2])).client() as client:
+    with redis_server.client() as client:
         client.hset(f"scribe:{{0}}:counter:{DAY.counter}", mapping={"settled": 1, "reserved": 99})
         client.hset("scribe:{0}:counter:ghost", "settled", 5)
         client.sadd("scribe:{0}:names", "ghost")
