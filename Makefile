@@ -35,7 +35,7 @@ serve:  ## run the proxy on 127.0.0.1:4000, every provider answered by the sandb
 	@exec $(PY) -m scribe_router serve --sandbox --host $(HOST) --port $(PORT) $(ARGS)
 
 test: setup  ## the tests, a few minutes
-	$(BARE) $(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BARE) $(PY) -m pytest -n $(JOBS) $(ARGS)
 
 check: setup  ## lint, types, configuration, deployment files
 	$(PY) -m ruff check

@@ -14,6 +14,7 @@ from tests.support.proxy import Proxy, serving
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = shlex.quote(sys.executable)
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -25,9 +26,7 @@ def blocks(kind: str, containing: str) -> str:
 
 def run(command: list[str] | str, url: str = "") -> str:
     text = command if isinstance(command, str) else shlex.join(command)
-    text = text.replace("http://127.0.0.1:4000", url).replace(
-        ".venv/bin/scribe-router", f"{sys.executable} -m scribe_router"
-    )
+    text = text.replace("http://127.0.0.1:4000", url).replace(".venv/bin/scribe-router", f"{PYTHON} -m scribe_router")
     done = subprocess.run(["sh", "-euc", text], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -67,12 +66,12 @@ def test_the_commands() -> None:
     out = run(blocks("sh", "explain reasoning"))
     assert "ok: " in out
     assert "cost_optimized" in out
-    assert run(f"{sys.executable} -m scribe_router init /dev/null/x || true") == ""
+    assert run(f"{PYTHON} -m scribe_router init /dev/null/x || true") == ""
 
 
 def test_init_as_the_readme_says(tmp_path: Path) -> None:
     folder = tmp_path / "my-router"
-    assert "wrote" in run(f".venv/bin/scribe-router init {folder}")
+    assert "wrote" in run(f".venv/bin/scribe-router init {shlex.quote(str(folder))}")
     assert "ok: " in run(f"cd {folder} && .venv/bin/scribe-router check")
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -93,9 +92,7 @@ async def test_embeddings_leave_a_row(caller: Caller) -> None:
 async def test_a_call_over_the_limit_is_refused_before_it_leaves(
     caller: Caller, sandbox: Sandbox, stream: bool
 ) -> None:
-    began = time.monotonic()
     answer = await caller.chat("echo", max_tokens=600_000, stream=stream)
-    assert time.monotonic() - began < 2
     assert answer.status_code == httpx.codes.TOO_MANY_REQUESTS
     error = answer.json()["error"]
     assert error["type"] == "insufficient_quota"

@@ -11,10 +11,10 @@ import litellm
 import pytest
 import pytest_asyncio
 from litellm import exceptions as raised
-from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
 
 from scribe_router.sandbox import Sandbox
 from tests.sandbox.asks import ARGUMENTS, DOCUMENT, MESSAGES, SCHEMA, TEXT, TOOLS
+from tests.support.litellm_clients import close_litellm_clients
 
 BASES = {"openai": "/v1", "anthropic": "/anthropic", "gemini": "/gemini", "ollama_chat": "/ollama"}
 COMPATIBLE = ("openrouter", "moonshot", "dashscope", "deepseek", "mistral", "codestral", "minimax", "hosted_vllm")
@@ -42,7 +42,7 @@ pytestmark = [
 @pytest_asyncio.fixture(loop_scope="module", scope="module", autouse=True)
 async def closing() -> AsyncIterator[None]:
     yield
-    await close_litellm_async_clients()  # type: ignore[no-untyped-call]
+    await close_litellm_clients()
 
 
 async def complete(sandbox: Sandbox, provider: str, model: str, stream: bool, **more: Any) -> Any:

@@ -1,4 +1,7 @@
-"""LiteLLM keeps its HTTP clients by event loop for an hour; a test ends its loop sooner."""
+"""LiteLLM keeps its HTTP clients by event loop for an hour; a test ends its loop sooner.
+
+LiteLLM's own `close_litellm_async_clients` closes those of all loops, and leaves them in its cache, closed.
+"""
 
 import asyncio
 import sys

@@ -24,7 +24,6 @@ import httpx
 import litellm
 import pytest
 import pytest_asyncio
-from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
 
 from scribe_router import Router
 from scribe_router.errors import InvalidRequest
@@ -35,6 +34,7 @@ from scribe_router.registry import Deployment
 from scribe_router.sandbox import Received, Sandbox, running_sandbox
 from scribe_router.upstream.litellm_lane import LiteLLMLane
 from scribe_router.upstream.shape import Shaped
+from tests.support.litellm_clients import close_litellm_clients
 from tests.support.served import served
 from tests.support.yaml_text import registry_from
 
@@ -84,7 +84,7 @@ async def lane() -> AsyncIterator[LiteLLMLane]:
     opened = LiteLLMLane()
     yield opened
     opened.close()
-    await close_litellm_async_clients()  # type: ignore[no-untyped-call]
+    await close_litellm_clients()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import gc
 import logging
 import os
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,7 +21,6 @@ import pytest
 import pytest_asyncio
 import yaml
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
 from litellm.router import Router as LiteLLMRouter
 from litellm.types.router import Deployment
 
@@ -33,6 +31,7 @@ from scribe_router.config.resolved import resolved
 from scribe_router.sandbox import Sandbox, running_sandbox
 from scribe_router.stores.sqlite import SqliteLedger
 from scribe_router.upstream.callbacks import Refusal
+from tests.support.litellm_clients import close_litellm_clients
 
 MESSAGES = [{"role": "user", "content": "hello big world"}]
 COMPATIBLE = ("openrouter", "moonshot", "dashscope", "deepseek", "mistral", "minimax", "hosted_vllm")
@@ -51,7 +50,7 @@ pytestmark = [
 @pytest_asyncio.fixture(loop_scope="module", scope="module", autouse=True)
 async def closing() -> AsyncIterator[None]:
     yield
-    await close_litellm_async_clients()  # type: ignore[no-untyped-call]
+    await close_litellm_clients()
 
 
 @pytest.fixture(scope="module")
@@ -265,10 +264,8 @@ async def test_every_retry_is_an_attempt(place: Place) -> None:
 @poor
 async def test_a_refusal_ends_the_request_at_once(place: Place, sandbox: Sandbox) -> None:
     router = place.router("echo", "think", num_retries=2, fallbacks=[{"echo": ["think"]}])
-    began = time.monotonic()
     with pytest.raises(Refusal, match=r"limit daily \(user:local, .*\) has 0.01 of 0.01 usd left") as caught:
         await router.acompletion(model="echo", messages=MESSAGES, max_tokens=10_000)
-    assert time.monotonic() - began < 0.5
     assert (caught.value.status_code, caught.value.type) == (429, "insufficient_quota")
     assert caught.value.headers == {"x-should-retry": "false"}
     assert place.witness.calls == 1
@@ -480,10 +477,8 @@ async def test_a_ledger_that_is_away_refuses_below_a_limit(place: Place, sandbox
 @poor
 async def test_gap_the_synchronous_path_is_refused_below_a_limit(place: Place, sandbox: Sandbox) -> None:
     router = place.router("echo", num_retries=2)
-    began = time.monotonic()
     with pytest.raises(Refusal, match="synchronous calls cannot be counted, so daily"):
         await asyncio.to_thread(lambda: router.completion(model="echo", messages=MESSAGES))
-    assert time.monotonic() - began < 1
     assert sandbox.received == []
 
 
