@@ -4,47 +4,39 @@ Knows no wire format beyond the shaped body's size and its output cap, and nothi
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
-from scribe_router.errors import BudgetExceeded, InvalidRequest
+from scribe_router.errors import BudgetExceeded
 from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, Mark, Usage, usd
-from scribe_router.policies.budgets import BudgetsPolicy, Scope, charges, renews, room
-from scribe_router.policies.prices import Price, affordable_cap, bound, cost
+from scribe_router.policies.budgets import BudgetsPolicy, Limit, Scope, applying, charges, renews, room
+from scribe_router.policies.prices import Price
+from scribe_router.policies.prices import cost as cost_of
 from scribe_router.policies.settlement import settled
-from scribe_router.policies.surcharges import surcharge
 from scribe_router.policies.usage import normalise
-from scribe_router.stores.contract import Ledger, Refused, Row, Settlement, StoreUnavailable
+from scribe_router.quote import Quote, quoted
+from scribe_router.registry import Deployment
+from scribe_router.stores.contract import Granted, Ledger, Refused, Row, Settlement, StoreUnavailable
 from scribe_router.upstream.shape import CAPS, Shaped, default_cap, input_ceiling
 
-
-@dataclass(frozen=True, slots=True)
-class _Quote:
-    """What one shaped request can cost: `least` is the smallest output cap that clamping may leave."""
-
-    price: Price | None
-    ceiling: int
-    choices: int
-    least: int
-
-    def bound(self, cap: int) -> int:
-        """Nano-dollars; zero without a price, since then no limit applies."""
-        return bound(self.price, self.ceiling, cap, self.choices) if self.price else 0
-
-    def affordable(self, cap: int, granted: int) -> int:
-        """The largest cap, up to `cap`, that `granted` pays for."""
-        if self.price is None or granted >= self.bound(cap):
-            return cap
-        fits = affordable_cap(self.price, self.ceiling, granted, self.choices)
-        return cap if fits is None else min(cap, fits)
+log = logging.getLogger("scribe_router.accounts")
 
 
 class Accounts:
-    """Reserves before an attempt and settles after it, against one ledger."""
+    """Reserves before an attempt and settles after it, against one ledger.
 
-    def __init__(self, ledger: Ledger, budgets: BudgetsPolicy, clock: Callable[[], float]) -> None:
-        self._ledger, self._budgets, self._clock = ledger, budgets, clock
+    `needs_ledger` False lets requests pass while the ledger is away: they are neither counted nor recorded, which the
+    log and the answer say. A deployment that cost more than its bound serves nothing under a limit any more, until the
+    process is started anew: its price is wrong.
+    """
+
+    def __init__(
+        self, ledger: Ledger, budgets: BudgetsPolicy, clock: Callable[[], float], *, needs_ledger: bool = True
+    ) -> None:
+        self._ledger, self._budgets, self._clock, self._needs_ledger = ledger, budgets, clock, needs_ledger
+        self._exceeded: set[str] = set()
 
     async def reserve(self, exchange: Exchange, attempt: Attempt, shaped: Shaped) -> Shaped:
         """Reserve the bound of this attempt and return the request with the output cap that the bound rests on.
@@ -53,22 +45,16 @@ class Accounts:
         Raises `BudgetExceeded`, `InvalidRequest` and `StoreUnavailable`; whatever it raises, nothing stays reserved.
         """
         now = self._clock()
-        deployment = shaped.deployment
-        values: dict[Scope, str] = {
-            "user": exchange.principal.user,
-            "key": exchange.principal.name,
-            "provider": deployment.provider,
-        }
-        scopes = charges(self._budgets, values, now)
+        values = _values(exchange, shaped.deployment)
+        limits = applying(self._budgets, values)
+        self._check_trusted(shaped.deployment, limits)
         shaped = _capped(exchange, attempt, shaped)
-        quote = self._quote(shaped)
+        quote = quoted(shaped, limits, self._budgets)
         attempt.bound, floor = quote.bound(shaped.cap or 0), quote.bound(quote.least)
-        most = self._within_request(exchange, attempt.bound, floor)
-        try:
-            answer = await self._ledger.reserve(_row(exchange, attempt, shaped, scopes, most, now), floor)
-        except asyncio.CancelledError:
-            self._release(attempt)  # it may have been written
-            raise
+        attempt.ceiling = quote.ceiling
+        most = _within_request(limits, exchange, attempt.bound, floor)
+        row = _row(exchange, attempt, shaped, charges(limits, values, now), most, now)
+        answer = await self._reserved(exchange, attempt, row, floor)
         if isinstance(answer, Refused):
             raise self._refusal(answer, floor, now)
         attempt.granted = answer.amount
@@ -78,63 +64,62 @@ class Accounts:
             self._release(attempt)
             raise
 
-    def _within_request(self, exchange: Exchange, most: int, floor: int) -> int:
-        """What the limits of one request leave of `most`, after its attempts so far. Raises `BudgetExceeded`."""
-        spent = sum(each.cost if each.cost is not None else each.granted for each in exchange.attempts)
-        tightest = room(self._budgets, spent)
-        if tightest is None or tightest[1] >= most:
-            return most
-        limit, left = tightest
-        if left < floor:
-            needs = usd(spent + floor)
-            text = f"limit {limit.id} allows {usd(limit.cap)} usd for one request, this one can cost {needs} usd"
-            raise BudgetExceeded(text, limit=limit.id)
-        return left
+    async def _reserved(self, exchange: Exchange, attempt: Attempt, row: Row, floor: int) -> Granted | Refused:
+        try:
+            return await self._ledger.reserve(row, floor)
+        except asyncio.CancelledError:
+            self._release(attempt)  # it may have been written
+            raise
+        except StoreUnavailable as problem:
+            if self._needs_ledger:
+                raise
+            log.error("%s is served without a row, and counts against nothing: %s", exchange.id, problem)
+            exchange.warnings.append("the ledger is away: this request is not recorded")
+            self._release(attempt)
+            attempt.recorded = False
+            return Granted(row.bound)
 
-    def _quote(self, shaped: Shaped) -> _Quote:
-        """Raises `BudgetExceeded` or `InvalidRequest` where a limit applies and nothing bounds the cost."""
-        limited = self._budgets.limits[0].id if self._budgets.limits else None
-        dearer = surcharge(shaped.body) if limited else None
-        if dearer is not None:
-            what = f"{dearer} can cost more than the listed rates, so limit {limited} cannot bound it; leave it out"
-            raise InvalidRequest(what, code="unbounded_parameter", param=dearer)
-        cap, price = shaped.cap or 0, shaped.deployment.price
-        least = min(cap, self._budgets.minimum_useful_output) if self._budgets.clamps else cap
-        ceiling = input_ceiling(shaped)
-        if limited and (price is None or (ceiling is None and not price.free)):
-            what = "has no price" if price is None else "has no known window, and the request has content by reference"
-            name = shaped.deployment.id
-            raise BudgetExceeded(f"{name} {what}, so limit {limited} cannot bound its cost", limit=limited)
-        # Without a limit the size of what is there will do: it only stands in for usage that never comes.
-        return _Quote(price, len(shaped.encoded()) if ceiling is None else ceiling, shaped.choices, least)
+    def _check_trusted(self, deployment: Deployment, limits: tuple[Limit, ...]) -> None:
+        enforced = next((limit.id for limit in limits if limit.enforced), None)
+        if enforced is not None and deployment.id in self._exceeded:
+            text = f"{deployment.id} has cost more than its bound, so limit {enforced} cannot rest on its price"
+            raise BudgetExceeded(f"{text}; write the right one, and start anew", limit=enforced, elsewhere=True)
 
-    def settle(self, attempt: Attempt, price: Price | None, usage: Json | None, failure: AttemptFailed | None) -> None:
-        """Replace the reservation by what the attempt really cost. Cannot be cancelled, and never waits."""
-        counted = normalise(usage)
+    def settle(
+        self,
+        attempt: Attempt,
+        deployment: Deployment,
+        usage: Json | None,
+        failure: AttemptFailed | None,
+        streamed: int = 0,
+    ) -> None:
+        """Replace the reservation by what the attempt really cost. Cannot be cancelled, and never waits.
+
+        `streamed` is how many tokens came at most, where we ended the stream ourselves.
+        """
+        price, counted, ended = deployment.price, normalise(usage), self._clock()
         true_cost, reported = _true_cost(price, counted)
-        attempt.usage, attempt.ended = counted, self._clock()
-        attempt.cost, attempt.mark = settled(
+        quote = Quote(price, attempt.ceiling, choices=1, least=0)
+        cost, mark = settled(
             reached=failure.reached if failure else None,
             true_cost=true_cost,
             reported=reported,
             granted=attempt.granted,
             priced=price is not None,
+            doubt={"bound": attempt.granted, "input": quote.input_bound, "zero": 0}[deployment.doubt],
+            streamed=quote.streamed(streamed),
         )
+        attempt.usage, attempt.ended, attempt.cost, attempt.mark = counted, ended, cost, mark
         if failure is not None:
             attempt.category, attempt.reached = failure.category, failure.reached
             attempt.detail, attempt.status = failure.detail, failure.status
-        self._ledger.settle(
-            Settlement(
-                attempt=attempt.id,
-                cost=attempt.cost,
-                mark=attempt.mark,
-                outcome=attempt.category.value if attempt.category else "answered",
-                closed=attempt.ended,
-                usage=None if counted is None else asdict(counted),
-                raw_usage=usage,
-                cap=attempt.cap,
-            )
-        )
+        if price is not None and (cost or 0) > attempt.granted:
+            self._exceeded.add(attempt.deployment)
+            log.error("%s cost %s usd, above its bound of %s", attempt.id, usd(cost or 0), usd(attempt.granted))
+        if attempt.recorded:
+            outcome = attempt.category.value if attempt.category else "answered"
+            tokens = None if counted is None else asdict(counted)
+            self._ledger.settle(Settlement(attempt.id, cost, mark, outcome, ended, tokens, usage, attempt.cap))
 
     def _refusal(self, refused: Refused, floor: int, now: float) -> BudgetExceeded:
         charge = refused.charge
@@ -144,11 +129,32 @@ class Accounts:
             f"{usd(charge.cap)} usd left, this request can cost {usd(floor)} usd"
             + (f"; it renews at {end}" if end else "; it does not renew"),
             limit=charge.limit,
+            elsewhere=self._budgets.limit(charge.limit).elsewhere,
         )
 
     def _release(self, attempt: Attempt) -> None:
         with suppress(StoreUnavailable):
             self._ledger.settle(Settlement(attempt.id, 0, Mark.ZERO, "not_sent", self._clock()))
+
+
+def _values(exchange: Exchange, deployment: Deployment) -> dict[Scope, str]:
+    who = exchange.principal
+    named: dict[Scope, str] = {"user": who.user, "team": who.team, "key": who.name}
+    return {**named, "model": deployment.model, "provider": deployment.provider}
+
+
+def _within_request(limits: tuple[Limit, ...], exchange: Exchange, most: int, floor: int) -> int:
+    """What the limits of one request leave of `most`, after its attempts so far. Raises `BudgetExceeded`."""
+    spent = sum(each.cost if each.cost is not None else each.granted for each in exchange.attempts)
+    tightest = room(limits, spent)
+    if tightest is None or tightest[1] >= most:
+        return most
+    limit, left = tightest
+    if left < floor:
+        needs = usd(spent + floor)
+        text = f"limit {limit.id} allows {usd(limit.cap)} usd for one request, this one can cost {needs} usd"
+        raise BudgetExceeded(text, limit=limit.id)
+    return left
 
 
 def _capped(exchange: Exchange, attempt: Attempt, shaped: Shaped) -> Shaped:
@@ -161,7 +167,7 @@ def _capped(exchange: Exchange, attempt: Attempt, shaped: Shaped) -> Shaped:
     return shaped.with_cap(cap)
 
 
-def _granted(attempt: Attempt, shaped: Shaped, quote: _Quote) -> Shaped:
+def _granted(attempt: Attempt, shaped: Shaped, quote: Quote) -> Shaped:
     """The request with the cap that was granted. The bound was taken of this very body, or is taken anew."""
     cap = shaped.cap or 0
     affordable = quote.affordable(cap, attempt.granted)
@@ -194,6 +200,8 @@ def _row(
         charges=scopes,
         price=deployment.price.to_row() if deployment.price else {},
         cap=shaped.cap,
+        team=exchange.principal.team,
+        model_name=deployment.model,
     )
 
 
@@ -209,4 +217,4 @@ def _true_cost(price: Price | None, usage: Usage | None) -> tuple[int | None, bo
         return None, False
     if not paid:
         return 0, False
-    return (cost(price, usage), False) if usage is not None and usage.input else (None, False)
+    return (cost_of(price, usage), False) if usage is not None and usage.input else (None, False)

@@ -46,7 +46,7 @@ class Books:
     @property
     def limit(self) -> str | None:
         """A limit that must not be passed; None when nothing is limited."""
-        return next((limit.id for limit in self.registry.budgets.limits), None)
+        return next((limit.id for limit in self.registry.budgets.enforced), None)
 
 
 def open_books() -> Books:
@@ -54,8 +54,9 @@ def open_books() -> Books:
     config = Path(os.environ.get("SCRIBE_CONFIG") or "litellm_config.yaml")
     policies = os.environ.get("SCRIBE_POLICIES")
     registry = load_config(config, Path(policies) if policies else None, os.environ).or_raise()
-    ledger = open_ledger(registry.store.url)
-    return Books(registry, ledger, Accounts(ledger, registry.budgets, time.time))
+    ledger = open_ledger(registry.store.url, registry.store.durability)
+    accounts = Accounts(ledger, registry.budgets, time.time, needs_ledger=registry.needs_ledger)
+    return Books(registry, ledger, accounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Scribe(Hooks):
         if opened is None:
             return
         try:
-            opened.accounts.settle(opened.attempt, opened.deployment.price, usage, failure)
+            opened.accounts.settle(opened.attempt, opened.deployment, usage, failure)
         except Exception:
             logger.exception("attempt %s is not settled; its reservation stays until it is swept", attempt)
 

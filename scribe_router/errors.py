@@ -127,13 +127,14 @@ class RateLimitExceeded(RequestError):
 
 
 class BudgetExceeded(RequestError):
-    """A limit of money has too little left. `limit` is its id."""
+    """A limit of money has too little left. `limit` is its id; `elsewhere` says that another deployment may have room,
+    since the limit, or what is wrong, belongs to this one."""
 
     status, type, code = 429, "insufficient_quota", "budget_exceeded"
 
-    def __init__(self, message: str, *, limit: str, param: str | None = None) -> None:
+    def __init__(self, message: str, *, limit: str, param: str | None = None, elsewhere: bool = False) -> None:
         super().__init__(message, param=param)
-        self.limit = limit
+        self.limit, self.elsewhere = limit, elsewhere
 
 
 class UpstreamRateLimited(RequestError):

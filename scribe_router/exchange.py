@@ -39,6 +39,7 @@ class Reached(StrEnum):
     REPLIED = "replied"
     LOST = "lost"
     STREAMED = "streamed"
+    ABORTED = "aborted"
 
 
 class Mark(StrEnum):
@@ -49,6 +50,7 @@ class Mark(StrEnum):
     BOUND = "bound"
     ZERO = "zero"
     DOUBT = "doubt"
+    ABORT = "abort"
     SWEPT = "swept"
     RELEASED = "released"
     UNPRICED = "unpriced"
@@ -56,10 +58,11 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `local` is a caller on loopback, or the process itself."""
+    """Who asks. `local` is a caller on loopback, or the process itself. `team` is empty for who has none."""
 
     name: str
     user: str
+    team: str = ""
 
 
 LOCAL = Principal(name="local", user="local")
@@ -69,13 +72,14 @@ LOCAL = Principal(name="local", user="local")
 class CallOptions:
     """What the operator's own code may set for one call; never part of the API's parameters.
 
-    `timeout` is the deadline of the whole call in seconds, `user` is who the money is charged to.
+    `timeout` is the deadline of the whole call in seconds; `user` and `team` are who the money is charged to.
     """
 
     timeout: float | None = None
     provider: str | None = None
     lane: Lane | None = None
     user: str | None = None
+    team: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,10 @@ class AttemptFailed(Exception):
 
 @dataclass(slots=True)
 class Attempt:
-    """One upstream attempt: what was reserved for it, how it ended and what it cost."""
+    """One upstream attempt: what was reserved for it, how it ended and what it cost.
+
+    `ceiling` is the most input tokens that can be billed; `recorded` is False where the ledger was away.
+    """
 
     id: str
     deployment: str
@@ -167,6 +174,8 @@ class Attempt:
     via: str
     bound: int = 0
     granted: int = 0
+    ceiling: int = 0
+    recorded: bool = True
     cap: int | None = None
     cap_origin: Literal["client", "default", "clamped", "none"] = "none"
     first_token: float | None = None

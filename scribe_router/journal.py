@@ -72,6 +72,7 @@ def record(exchange: Exchange) -> Json:
         "api": exchange.call.api,
         "principal": exchange.principal.name,
         "user": exchange.principal.user,
+        "team": exchange.principal.team,
         "requested": exchange.requested,
         "stream": exchange.call.stream,
         "messages": [_message(message) for message in body.get("messages") or ()],

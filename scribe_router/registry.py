@@ -19,6 +19,7 @@ from scribe_router.policies.routing import RoutingPolicy
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
+Durability = Literal["normal", "full", "accepted-loss"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ class Deployment:
     supports: frozenset[str] = frozenset()
     facts_known: bool = False
     litellm_lane_for_tools: bool = False
+    cap_includes_thinking: bool = True
+    parameters: frozenset[str] = frozenset()
+    cancel: Literal["drain", "abort"] = "drain"
+    doubt: Literal["bound", "input", "zero"] = "bound"
     missing: str | None = None
 
 
@@ -67,10 +72,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where state lives: `sqlite:PATH` (resolved against the configuration's folder); `journal` is a file or None."""
+    """Where state lives: `sqlite:PATH` (resolved against the configuration's folder); `journal` is a file or None.
+
+    `fail` is what becomes of requests while the ledger is away; None leaves it to the limits.
+    """
 
     url: str
     journal: str | None = None
+    durability: Durability = "normal"
+    fail: Literal["closed", "open"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,11 @@ class Registry:
         """Every name that a client may ask for: models, groups and the aliases that are not hidden."""
         aliases = (name for name in self.aliases if name not in self.hidden)
         return tuple(dict.fromkeys((*self.groups, *self.models, *aliases)))
+
+    @property
+    def needs_ledger(self) -> bool:
+        """Whether a request is refused while the ledger is away: always below a limit that can refuse."""
+        return bool(self.budgets.enforced) or self.store.fail == "closed"
 
     def resolve(self, name: str) -> str:
         """An alias's target, or the name itself."""

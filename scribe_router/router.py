@@ -10,12 +10,20 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from scribe_router.accounts import Accounts
-from scribe_router.errors import DeadlineExceeded, InternalError, RequestError, Unavailable
+from scribe_router.errors import (
+    BudgetExceeded,
+    DeadlineExceeded,
+    InternalError,
+    ModelNotFound,
+    RequestError,
+    Unavailable,
+)
 from scribe_router.exchange import (
     LOCAL,
     Attempt,
@@ -67,10 +75,10 @@ class Router(PythonApi):
         randomness: random.Random | None = None,
     ) -> None:
         self.registry = registry
-        self.ledger = ledger if ledger is not None else open_ledger(registry.store.url)
+        self.ledger = ledger if ledger is not None else open_ledger(registry.store.url, registry.store.durability)
         self.journal = Journal(Path(registry.store.journal) if registry.store.journal else None)
         self._clock, self._random = clock, randomness or random.Random()  # noqa: S311  (spreads load, guards nothing)
-        self._accounts = Accounts(self.ledger, registry.budgets, clock)
+        self._accounts = Accounts(self.ledger, registry.budgets, clock, needs_ledger=registry.needs_ledger)
         self._wire, self._litellm = WireLane(), LiteLLMLane()
         self._lanes: dict[Lane, Forward] = {"wire": self._wire, "litellm": self._litellm}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -99,8 +107,8 @@ class Router(PythonApi):
         return plan(facts(call), self.registry, Snapshot(today, seed))
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
-        user = call.options.user
-        who = Principal(principal.name, user) if user else principal
+        options = call.options
+        who = Principal(principal.name, options.user or principal.user, options.team or principal.team)
         return Exchange(
             f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), requested=call.model
         )
@@ -130,6 +138,7 @@ class Router(PythonApi):
         deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
         step: Step | None = walk.start()
         failures: list[AttemptFailed] = []
+        refusals: list[BudgetExceeded] = []
         while step is not None:
             if step.wait:
                 await self._pause(step.wait, deadline, failures)
@@ -140,9 +149,34 @@ class Router(PythonApi):
                 if exchange.abandoned or self._clock() >= deadline:
                     break
                 step = walk.failed(step.candidate, failure, self._random.random())
+            except BudgetExceeded as refusal:
+                refusals.append(refusal)
+                step = walk.refused() if refusal.elsewhere else None
+                if step is None and (cheaper := self._downgraded(exchange, refusal, walk.tried)) is not None:
+                    walk = cheaper
+                    step = walk.start()
             except RequestError as refusal:
                 raise error_for(failures, refusal) from None
-        raise error_for(failures, DeadlineExceeded("the deadline passed") if self._clock() >= deadline else None)
+        late = DeadlineExceeded("the deadline passed") if self._clock() >= deadline else None
+        raise error_for(failures, late or (refusals[0] if refusals else None))
+
+    def _downgraded(self, exchange: Exchange, refusal: BudgetExceeded, tried: set[str]) -> Walk | None:
+        """The way that a limit names for a request that does not fit; None where it names none, or nothing new."""
+        name = self.registry.budgets.limit(refusal.limit).downgrade_to
+        if name is None:
+            return None
+        cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
+        try:
+            way = self.plan(cheaper)
+        except ModelNotFound:  # it is for chat, and the request wants embeddings
+            return None
+        fresh = tuple(each for each in way.candidates if each.deployment not in tried)
+        if not fresh:
+            return None
+        exchange.warnings += [f"limit {refusal.limit} is short, so {name} serves", *way.warnings]
+        via = f"downgrade by limit {refusal.limit}"
+        way = replace(way, candidates=tuple(replace(each, via=via) for each in fresh))
+        return Walk(way, self.registry.retries, tried)
 
     async def _pause(self, seconds: float, deadline: float, failures: list[AttemptFailed]) -> None:
         if self._clock() + seconds >= deadline:
@@ -167,9 +201,9 @@ class Router(PythonApi):
         exchange.warnings += [each for each in shaped.warnings if each not in exchange.warnings]
 
         def settle(usage: Json | None, failure: AttemptFailed | None) -> None:
-            self._accounts.settle(attempt, deployment.price, usage, failure)
+            self._accounts.settle(attempt, deployment, usage, failure, reader.streamed)
 
-        reader = StreamReader(shaped.choices)
+        reader = StreamReader(shaped.choices, counting=deployment.cancel == "abort")
         try:
             async with asyncio.timeout(max(0.0, deadline - self._clock())):
                 if shaped.stream:
@@ -206,6 +240,7 @@ class Router(PythonApi):
             finish=finish,
             idle=self.registry.retries.idle_seconds,
             drain=self.registry.retries.deadline_seconds,
+            abort=shaped.deployment.cancel == "abort",
         )
         head = await source.open()
         source.start(self._spawn)

@@ -31,12 +31,15 @@ class Answer:
 class Source:
     """The upstream side of one stream; it calls `finish` (usage, failure) exactly once.
 
-    `idle` bounds the silence between two chunks, `drain` how long the rest is read for nobody; both in seconds.
+    `idle` bounds the silence between two chunks, `drain` how long the rest is read for nobody; both in seconds. With
+    `abort` it is not read: the provider stops billing when its connection is closed.
     """
 
-    def __init__(self, events: Events, reader: StreamReader, finish: Finish, *, idle: float, drain: float) -> None:
+    def __init__(
+        self, events: Events, reader: StreamReader, finish: Finish, *, idle: float, drain: float, abort: bool = False
+    ) -> None:
         self._events, self._reader, self._finish = events, reader, finish
-        self._idle, self._drain = idle, drain
+        self._idle, self._drain, self._abort = idle, drain, abort
         self._queue: asyncio.Queue[Json | AttemptFailed | None] = asyncio.Queue(AHEAD)
         self._task: asyncio.Task[None] | None = None
         self._abandoned = False
@@ -75,7 +78,7 @@ class Source:
         self._abandoned = True
         while not self._queue.empty():
             self._queue.get_nowait()
-        late = asyncio.get_running_loop().call_later(self._drain, self._task.cancel)
+        late = asyncio.get_running_loop().call_later(0.0 if self._abort else self._drain, self._task.cancel)
         self._task.add_done_callback(lambda _: late.cancel())
 
     def settle(self, failure: AttemptFailed | None) -> None:
@@ -85,9 +88,8 @@ class Source:
             self._finish(self._reader.usage, failure)
 
     async def _pump(self) -> None:
-        last: AttemptFailed | None = AttemptFailed(
-            Category.STREAM, Reached.STREAMED, "the stream was not read to its end"
-        )
+        cut = Reached.ABORTED if self._abort else Reached.STREAMED
+        last: AttemptFailed | None = AttemptFailed(Category.STREAM, cut, "the stream was not read to its end")
         try:
             while (chunk := await self._read()) is not None:
                 if not self._abandoned:

@@ -5,7 +5,7 @@ again, or stop. Every candidate is tried before anything is waited for.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from scribe_router.exchange import AttemptFailed
@@ -22,15 +22,15 @@ class Step:
 
 
 class Walk:
-    """One request's way through its plan."""
+    """One request's way through its plan. `tried` are deployments that another way has led to before."""
 
-    def __init__(self, plan: Plan, policy: RetriesPolicy) -> None:
+    def __init__(self, plan: Plan, policy: RetriesPolicy, tried: Iterable[str] = ()) -> None:
         self._plan = plan
         self._policy = policy
         self._queue = list(plan.candidates)
         self._failures: Counter[tuple[str, str]] = Counter()
         self._waiting: list[Step] = []
-        self.tried: set[str] = set()
+        self.tried = set(tried)
 
     def start(self) -> Step:
         """The first attempt. A plan has at least one candidate."""
@@ -47,6 +47,10 @@ class Walk:
             self._only(self._plan.content_policy, lambda each: False)
         else:
             self._remember(candidate, failure, draw)
+        return self._take() if self._queue else self._wait()
+
+    def refused(self) -> Step | None:
+        """What follows where nothing was sent, because this candidate may not be paid for: the next one, at once."""
         return self._take() if self._queue else self._wait()
 
     def _take(self) -> Step:

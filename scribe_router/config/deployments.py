@@ -152,6 +152,10 @@ class Compiler:
             supports=known.supports,
             facts_known=known.known,
             litellm_lane_for_tools=provider.tools_on_responses(upstream),
+            cap_includes_thinking=provider.cap_includes_thinking == "yes",
+            parameters=frozenset((*provider.parameters, *_defaults(params))),
+            cancel=provider.cancel,
+            doubt=provider.doubt,
             missing=hosting.missing or self._unset(path),
         )
 

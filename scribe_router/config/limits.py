@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from scribe_router.config.documents import Document
 from scribe_router.exchange import Category
+from scribe_router.names import did_you_mean
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.prices import bound
 from scribe_router.policies.retries import Backoff, RetriesPolicy, pause
@@ -22,7 +23,7 @@ def check_money(
     places: Mapping[str, int],
 ) -> None:
     """A deployment without a price under a hard limit, and a limit that is smaller than one minimal call."""
-    if not budgets.limits:
+    if not budgets.enforced:
         return
     for deployment in deployments:
         if deployment.price is None:
@@ -32,8 +33,17 @@ def check_money(
             entries.report(("model_list", places[deployment.id], "model_info"), message)
     cheapest = min((bound(each.price, *SMALLEST_CALL) for each in deployments if each.price), default=0)
     for index, limit in enumerate(budgets.limits):
-        if limit.cap < cheapest:
+        if limit.enforced and limit.cap < cheapest:
             limits.report(("limits", index, "usd"), f"{limit.id}: {limit.usd} usd is less than one minimal call costs")
+
+
+def check_downgrades(budgets: BudgetsPolicy, document: Document, names: tuple[str, ...]) -> None:
+    """A limit that names nothing to downgrade to."""
+    for index, limit in enumerate(budgets.limits):
+        name = limit.downgrade_to
+        if name is not None and name not in names:
+            at = ("limits", index, "downgrade_to")
+            document.report(at, f"there is no model, group or alias {name}{did_you_mean(name, names)}")
 
 
 def check_pauses(retries: RetriesPolicy, document: Document) -> None:

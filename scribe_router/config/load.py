@@ -12,7 +12,7 @@ from scribe_router.config.documents import Document
 from scribe_router.config.files import KNOWLEDGE, POLICIES, Files
 from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import price_map
-from scribe_router.config.limits import check_money, check_pauses
+from scribe_router.config.limits import check_downgrades, check_money, check_pauses
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Problem
 from scribe_router.config.resolved import with_headers
@@ -73,7 +73,7 @@ class _Building:
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
-        self.store, _ = files.policy("store", StoreSettings)
+        self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
 
     def registry(self) -> Registry | None:
@@ -109,6 +109,11 @@ class _Building:
         places = {entry.model_info.id or entry.model_name: index for index, entry in enumerate(config.model_list)}
         if self.budgets is not None:
             check_money(self.budgets, self.budgets_file, self.main, deployments, places)
+            check_downgrades(self.budgets, self.budgets_file, names.everything())
+            if self.budgets.enforced and self.store is not None and self.store.fail == "open":
+                name = self.budgets.enforced[0].id
+                why = f"limit {name} cannot hold while the ledger is away; let it observe, or fail closed"
+                self.store_file.report(("fail",), why)
         if self.routing is not None:
             _check_defaults(self.routing, self.routing_file, names.everything())
         if self.access is not None and self.access.on_missing_key == "error":
@@ -149,4 +154,5 @@ def _check_defaults(routing: RoutingPolicy, document: Document, names: tuple[str
 def _store(settings: StoreSettings, folder: Path) -> Store:
     scheme, _, path = settings.ledger.partition(":")
     url = f"sqlite:{folder / path}" if scheme == "sqlite" else settings.ledger
-    return Store(url, str(folder / settings.journal) if settings.journal else None)
+    journal = str(folder / settings.journal) if settings.journal else None
+    return Store(url, journal, settings.durability, settings.fail)

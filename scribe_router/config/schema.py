@@ -157,12 +157,19 @@ class PricesKnowledge(RootModel[dict[str, PriceRow]]):
 
 class StoreSettings(Shape):
     """Where state lives. `ledger` is `sqlite:PATH`, or for several machines `redis://HOST:PORT` or
-    `redis+cluster://HOST:PORT,HOST:PORT` (`rediss` with TLS). Paths are relative to the configuration's folder."""
+    `redis+cluster://HOST:PORT,HOST:PORT` (`rediss` with TLS). Paths are relative to the configuration's folder.
+
+    `durability`: `full` makes SQLite flush the disk for each group of commits, so that a loss of power takes nothing
+    back; `accepted-loss` takes a Redis that may forget what it acknowledged. `fail` is what becomes of requests while
+    the ledger is away: `closed` refuses them, as below a limit that can refuse; `open` serves them without a record.
+    """
 
     ledger: str = Field(
         default="sqlite:.scribe/ledger.sqlite3", pattern=r"^(sqlite:.+|rediss?(\+cluster)?://.+)", repr=False
     )
     journal: str | None = None
+    durability: Literal["normal", "full", "accepted-loss"] = "normal"
+    fail: Literal["closed", "open"] | None = None
 
 
 # Known to LiteLLM's Router, decided elsewhere here: setting -> where. What else its Router knows, nothing here follows.

@@ -13,9 +13,14 @@ WELL_KNOWN = frozenset({"sk-1234", "changeme", "secret", "password", "sk-master"
 
 
 class AccessPolicy(Shape):
-    """`master_key` comes from the environment; a deployment without its key is an error unless left out on purpose."""
+    """`master_key` comes from the environment; a deployment without its key is an error unless left out on purpose.
+
+    With `user_from_request` the holder of the key says in a request's `user` whom its money is charged to: for an
+    application in front of many people. Without it all that the key asks for is charged to one user, `master`.
+    """
 
     master_key: SecretStr
+    user_from_request: bool = False
     on_missing_key: Literal["error", "leave_out"] = "error"
 
     @field_validator("master_key")

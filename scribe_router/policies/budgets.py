@@ -3,7 +3,7 @@
 Knows caps, scopes and windows; never how much is left, which only the store knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,25 +16,40 @@ from scribe_router.exchange import Charge
 from scribe_router.policies.schema import Shape
 
 NANO = 1_000_000_000
+UNLIMITED = 1_000_000_000 * NANO  # the cap of a counter that only counts: more than any limit may name
 
-Scope = Literal["request", "user", "key", "provider", "all"]
+Scope = Literal["request", "user", "team", "key", "model", "provider", "all"]
+Action = Literal["clamp", "downgrade", "reject", "observe"]
 Window = Literal["hour", "day", "week", "month", "total"]
 # Which column of a ledger row has the value of a scope, so that a new limit starts with what was spent before it.
-COLUMNS: Mapping[Scope, str] = {"user": "user", "key": "principal", "provider": "provider"}
+COLUMNS: Mapping[Scope, str] = {
+    "user": "user",
+    "team": "team",
+    "key": "principal",
+    "model": "model_name",
+    "provider": "provider",
+}
 
 
 class Limit(Shape):
     """At most `usd` in each window for each value of `scope`; a list, [user, provider], is for each combination.
 
-    `request` is one request with all its attempts, `all` everybody together. `id` is stable: it names the counter.
-    Windows begin in `time_zone`; a week begins on Monday.
+    `request` is one request with all its attempts, `all` everybody together, `model` the name in `model_list`; who has
+    no team is under no limit of teams. `only` narrows a scope to values: `{model: [gpt-6-astra]}`. `id` is stable: it
+    names the counter. Windows begin in `time_zone`; a week begins on Monday. `when_short` is one action or several,
+    tried in order: `clamp` asks for fewer output tokens, `downgrade` plans again with the model, group or alias
+    `downgrade_to`, `reject` refuses, `observe` (alone) only counts. `unknown_parameters` says what becomes of a
+    request with a parameter that is not known to leave the price as it is.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     scope: Scope | tuple[Scope, ...]
     window: Window = "total"
     usd: Decimal = Field(ge=0, le=1_000_000_000, decimal_places=9)
-    when_short: Literal["clamp", "reject"] = "clamp"
+    only: dict[Scope, tuple[str, ...]] = Field(default_factory=dict)
+    when_short: Action | tuple[Action, ...] = "clamp"
+    downgrade_to: str | None = None
+    unknown_parameters: Literal["refuse", "pass"] = "refuse"
     time_zone: str = "UTC"
 
     @field_validator("scope")
@@ -57,16 +72,51 @@ class Limit(Shape):
             raise ValueError("there is no such time zone; write one such as Europe/Berlin") from error
         return name
 
+    @field_validator("when_short")
+    @classmethod
+    def _in_order(cls, actions: Action | tuple[Action, ...]) -> Action | tuple[Action, ...]:
+        if isinstance(actions, str):
+            return actions
+        if not actions or len(set(actions)) < len(actions):
+            raise ValueError("name at least one action, each once")
+        if len(actions) > 1 and "observe" in actions:
+            raise ValueError("observe stands alone")
+        if "clamp" in actions[1:]:
+            raise ValueError("clamp comes first: it keeps the model")
+        if "reject" in actions[:-1]:
+            raise ValueError("nothing can follow reject")
+        return actions
+
     @model_validator(mode="after")
-    def _one_request_has_no_window(self) -> "Limit":
+    def _consistent(self) -> "Limit":
         if self.of_request and self.window != "total":
             raise ValueError("a limit of one request has no window")
+        if ("downgrade" in self.actions) != (self.downgrade_to is not None):
+            raise ValueError("downgrade and downgrade_to belong together")
+        for scope in self.only:
+            if scope not in self.scopes or scope in ("request", "all"):
+                raise ValueError(f"only names values of {scope}, which is not among its scopes")
         return self
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
         """`scope` as a list."""
         return (self.scope,) if isinstance(self.scope, str) else self.scope
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """`when_short` as a list."""
+        return (self.when_short,) if isinstance(self.when_short, str) else self.when_short
+
+    @property
+    def enforced(self) -> bool:
+        """Whether it can refuse anything."""
+        return "observe" not in self.actions
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another deployment may have room when this one has none."""
+        return "model" in self.scopes or "provider" in self.scopes
 
     @property
     def of_request(self) -> bool:
@@ -79,10 +129,12 @@ class Limit(Shape):
 
 
 class BudgetsPolicy(Shape):
-    """All limits. `minimum_useful_output` is the fewest output tokens that a clamped request may be left with."""
+    """All limits. `minimum_useful_output` and, for models that reason before they answer, `minimum_useful_reasoning`
+    are the fewest output tokens that a clamped request may be left with."""
 
     limits: tuple[Limit, ...] = ()
     minimum_useful_output: int = Field(default=64, ge=1)
+    minimum_useful_reasoning: int = Field(default=1024, ge=1)
 
     @field_validator("limits")
     @classmethod
@@ -94,9 +146,13 @@ class BudgetsPolicy(Shape):
         return limits
 
     @property
-    def clamps(self) -> bool:
-        """Whether a request that does not fit may be made smaller: only if no limit that applies says reject."""
-        return bool(self.limits) and all(limit.when_short == "clamp" for limit in self.limits)
+    def enforced(self) -> tuple[Limit, ...]:
+        """The limits that can refuse a request."""
+        return tuple(limit for limit in self.limits if limit.enforced)
+
+    def limit(self, name: str) -> Limit:
+        """The limit with this id. Raises `StopIteration`."""
+        return next(limit for limit in self.limits if limit.id == name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +164,26 @@ class Open:
     end: float | None
 
 
-def charges(policy: BudgetsPolicy, values: Mapping[Scope, str], now: float) -> tuple[Charge, ...]:
-    """The scopes that an attempt counts against at `now` (seconds since the epoch). `values` are its user, key and
-    provider. Limits of one request are not among them: `room` holds those."""
-    return tuple(_charge(limit, values, now) for limit in policy.limits if not limit.of_request)
+def applying(policy: BudgetsPolicy, values: Mapping[Scope, str]) -> tuple[Limit, ...]:
+    """The limits that hold for an attempt; `values` are its user, team, key, model and provider."""
+    return tuple(limit for limit in policy.limits if _holds(limit, values))
+
+
+def _holds(limit: Limit, values: Mapping[Scope, str]) -> bool:
+    named = [scope for scope in limit.scopes if scope in COLUMNS]
+    return all(values[scope] and values[scope] in limit.only.get(scope, (values[scope],)) for scope in named)
+
+
+def clamps(limits: Iterable[Limit]) -> bool:
+    """Whether a request that does not fit may be made smaller: only if each limit that can refuse it allows that."""
+    enforced = [limit for limit in limits if limit.enforced]
+    return bool(enforced) and all("clamp" in limit.actions for limit in enforced)
+
+
+def charges(limits: Iterable[Limit], values: Mapping[Scope, str], now: float) -> tuple[Charge, ...]:
+    """What an attempt counts against at `now` (seconds since the epoch). Limits of one request are not among it: `room`
+    holds those."""
+    return tuple(_charge(limit, values, now) for limit in limits if not limit.of_request)
 
 
 def _charge(limit: Limit, values: Mapping[Scope, str], now: float) -> Charge:
@@ -119,12 +191,13 @@ def _charge(limit: Limit, values: Mapping[Scope, str], now: float) -> Charge:
     named = [(scope, values[scope]) for scope in limit.scopes if scope != "all"]
     text = ",".join(f"{scope}:{value}" for scope, value in named) or "all"
     match = tuple((COLUMNS[scope], value) for scope, value in named)
-    return Charge(limit.id, text, found.name, limit.cap, since=found.start, match=match)
+    cap = limit.cap if limit.enforced else UNLIMITED
+    return Charge(limit.id, text, found.name, cap, since=found.start, match=match)
 
 
-def room(policy: BudgetsPolicy, spent: int) -> tuple[Limit, int] | None:
+def room(limits: Iterable[Limit], spent: int) -> tuple[Limit, int] | None:
     """The tightest limit of one request, and what it leaves after `spent` nano-dollars; None without such a limit."""
-    left = [(limit, limit.cap - spent) for limit in policy.limits if limit.of_request]
+    left = [(limit, limit.cap - spent) for limit in limits if limit.of_request and limit.enforced]
     return min(left, key=lambda each: each[1], default=None)
 
 
@@ -150,6 +223,5 @@ def opened(limit: Limit, now: float) -> Open:
 
 def renews(policy: BudgetsPolicy, name: str, now: float) -> str:
     """When the open window of a limit ends, for the text of a refusal; empty when it never does."""
-    limit = next(limit for limit in policy.limits if limit.id == name)
-    end = opened(limit, now).end
+    end = opened(policy.limit(name), now).end
     return "" if end is None else datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

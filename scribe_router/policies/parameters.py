@@ -5,7 +5,7 @@ deployment's real key. So the boundary is an allow-list: only the API's own para
 else a provider may know travels in the body, and a name that LiteLLM would interpret is refused by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from scribe_router.errors import InvalidRequest
@@ -32,6 +32,17 @@ PROVIDERS_OWN: Mapping[Api, frozenset[str]] = {
 
 # Anthropic's API has no channel for unknown names in LiteLLM; these it takes as keyword arguments.
 ANTHROPIC_OWN = frozenset("cache_control context_management inference_geo output_config speed thinking top_k".split())
+
+# What leaves the price of a token and the number of tokens as the bound has them: sampling, formats, labels.
+FREE: Mapping[Api, frozenset[str]] = {
+    "chat": frozenset(
+        "chat_template_kwargs enable_thinking extra_headers guided_choice guided_grammar guided_json guided_regex "
+        "ignore_eos include_reasoning keep_alive length_penalty min_p min_tokens options prompt_mode random_seed "
+        "reasoning_split repetition_penalty safe_prompt skip_special_tokens stop_token_ids structured_outputs system "
+        "think thinking_budget top_a typical_p usage".split()
+    ),
+    "embeddings": frozenset({"truncate", "output_dtype", "output_dimension"}),
+}
 
 # Far above what any provider takes; an amount of money that follows from more would be no number that a ledger holds.
 _MOST: Mapping[str, int] = {"max_tokens": 100_000_000, "max_completion_tokens": 100_000_000, "n": 128}
@@ -63,6 +74,12 @@ def refused(api: Api, name: str) -> bool:
     if name in API[api] or name in OURS or name in PROVIDERS_OWN[api]:
         return False
     return name in INTERPRETED or name.startswith("_")
+
+
+def unlisted(api: Api, body: Mapping[str, Any], listed: Collection[str]) -> str | None:
+    """The first parameter of a request whose effect on its cost nobody knows, or None. `listed` are the provider's."""
+    known = API[api] | OURS | PROVIDERS_OWN[api] | FREE[api] | ANTHROPIC_OWN
+    return next((name for name in body if name not in known and name not in listed), None)
 
 
 def _messages(messages: Any) -> None:

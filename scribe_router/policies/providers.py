@@ -28,6 +28,12 @@ class Provider(Shape):
     `default_region` is what a deployment without `region` gets; None means that one has to be named. `self_hosted`
     means that there is no default host: a deployment names its `api_base`. For `models_with_tools_on_responses`
     (patterns) a request with tools goes through LiteLLM's lane, which translates it to the Responses API.
+
+    `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for no.
+    `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
+    with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
+    provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
+    `input`, or `zero`.
     """
 
     wire: Wire = "other"
@@ -39,6 +45,10 @@ class Provider(Shape):
     headers: dict[str, str] = Field(default_factory=dict)
     default_region: str | None = None
     models_with_tools_on_responses: tuple[str, ...] = ()
+    cap_includes_thinking: Literal["yes", "no", "unknown"] = "unknown"
+    parameters: tuple[str, ...] = ()
+    cancel: Literal["drain", "abort"] = "drain"
+    doubt: Literal["bound", "input", "zero"] = "bound"
     regions: dict[str, Region] = Field(default_factory=dict)
     note: str | None = None
 

@@ -4,12 +4,20 @@ from scribe_router.exchange import Mark, Reached
 
 
 def settled(
-    *, reached: Reached | None, true_cost: int | None, reported: bool, granted: int, priced: bool
+    *,
+    reached: Reached | None,
+    true_cost: int | None,
+    reported: bool,
+    granted: int,
+    priced: bool,
+    doubt: int,
+    streamed: int,
 ) -> tuple[int | None, Mark]:
     """(cost in nano-dollars, mark) of an attempt. `reached` is None for an answer, else how far a failure got.
 
     `true_cost` is what usage or the provider's own figure gives, None when neither came. An attempt without a price
-    and without a reported cost has no figure: that is said, never booked as zero.
+    and without a reported cost has no figure: that is said, never booked as zero. `doubt` is what counts for a reply
+    that was lost, `streamed` the most that can be billed for a stream that we ended.
     """
     if reached in (Reached.NOT_CONNECTED, Reached.REPLIED):
         return 0, Mark.ZERO
@@ -17,4 +25,8 @@ def settled(
         return true_cost, Mark.REPORTED if reported else Mark.COMPUTED
     if not priced:
         return None, Mark.UNPRICED
-    return granted, Mark.DOUBT if reached is Reached.LOST else Mark.BOUND
+    if reached is Reached.LOST:
+        return min(granted, doubt), Mark.DOUBT
+    if reached is Reached.ABORTED:
+        return min(granted, streamed), Mark.ABORT
+    return granted, Mark.BOUND

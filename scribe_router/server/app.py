@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from scribe_router import __version__
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InternalError, InvalidRequest, ModelNotFound, RequestError
-from scribe_router.exchange import LOCAL, Api, Call, Json, Principal
+from scribe_router.exchange import LOCAL, Api, Call, CallOptions, Json, Principal
 from scribe_router.names import did_you_mean
 from scribe_router.registry import Registry
 from scribe_router.router import Router
@@ -27,6 +27,7 @@ from scribe_router.stream import AnswerStream
 
 log = logging.getLogger("scribe_router.server")
 LARGEST_BODY = 64 * 1024 * 1024
+LONGEST_USER = 256
 READY_SECONDS = 0.5
 CLIENT_GONE = 499  # nobody reads it; logs and tests do
 
@@ -106,7 +107,8 @@ def _health(router: Router, started: asyncio.Event) -> APIRouter:
 
 async def _serve(router: Router, api: Api, request: Request) -> Response:
     principal: Principal = getattr(request.state, "principal", LOCAL)
-    call = Call(api, await _body(request))
+    body = await _body(request)
+    call = Call(api, body, CallOptions(user=_named_user(router, body)))
     try:
         answer = await while_connected(request.receive, router.serve(call, principal))
     except ClientGone:
@@ -117,6 +119,16 @@ async def _serve(router: Router, api: Api, request: Request) -> Response:
     for name, value in answer_headers(answer.exchange.receipt()):
         response.headers.append(name, value)
     return response
+
+
+def _named_user(router: Router, body: Json) -> str | None:
+    """Whom the request says that its money is charged to, where the key may say so."""
+    access, user = router.registry.access, body.get("user")
+    if access is None or not access.user_from_request or not isinstance(user, str):
+        return None
+    if len(user) > LONGEST_USER:
+        raise InvalidRequest(f"user is longer than {LONGEST_USER} letters", code="invalid_value", param="user")
+    return user or None
 
 
 async def _body(request: Request) -> Json:

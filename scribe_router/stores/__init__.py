@@ -5,16 +5,17 @@ from pathlib import Path
 from scribe_router.stores.contract import Ledger
 
 
-def open_ledger(url: str) -> Ledger:
+def open_ledger(url: str, durability: str = "normal") -> Ledger:
     """The ledger that a URL names: `sqlite:PATH`, `redis://HOST:PORT`, or `redis+cluster://HOST:PORT,HOST:PORT` (each
-    also as `rediss`). Raises `ValueError` for any other."""
+    also as `rediss`). `durability` is `normal`, `full` (SQLite: a commit outlives a loss of power too) or
+    `accepted-loss` (also a Redis that may forget what it acknowledged). Raises `ValueError` for any other URL."""
     scheme, _, path = url.partition(":")
     if scheme in ("redis", "rediss", "redis+cluster", "rediss+cluster"):
         from scribe_router.stores.redis import RedisLedger
 
-        return RedisLedger(url)
+        return RedisLedger(url, accepted_loss=durability == "accepted-loss")
     if scheme != "sqlite" or not path:
         raise ValueError(f"a ledger is named sqlite:PATH, redis://HOST or redis+cluster://HOST, found {url!r}")
     from scribe_router.stores.sqlite import SqliteLedger
 
-    return SqliteLedger(Path(path))
+    return SqliteLedger(Path(path), full_sync=durability == "full")

@@ -18,7 +18,10 @@ class StoreUnavailable(ScribeError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An attempt as the ledger records it when it is reserved; it holds all that settlement will need."""
+    """An attempt as the ledger records it when it is reserved; it holds all that settlement will need.
+
+    `model` is LiteLLM's name for what is billed, `model_name` the public one of the configuration.
+    """
 
     attempt: str
     exchange: str
@@ -33,6 +36,8 @@ class Row:
     charges: tuple[Charge, ...]
     price: dict[str, Any]
     cap: int | None = None
+    team: str = ""
+    model_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

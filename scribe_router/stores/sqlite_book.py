@@ -18,7 +18,7 @@ from scribe_router.stores.selfcheck import charge_dict
 from scribe_router.stores.sqlite_owners import Owner, bury, owners
 from scribe_router.stores.sqlite_upkeep import seed
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
     attempt TEXT PRIMARY KEY, exchange TEXT NOT NULL, principal TEXT NOT NULL, user TEXT NOT NULL,
@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS attempts (
     opened REAL NOT NULL, bound INTEGER NOT NULL, charges TEXT NOT NULL, price TEXT NOT NULL, cap INTEGER,
     owner TEXT NOT NULL, granted INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'reserved',
     provisional INTEGER NOT NULL DEFAULT 0, exceeded INTEGER NOT NULL DEFAULT 0,
-    cost INTEGER, mark TEXT, outcome TEXT, closed REAL, usage TEXT, raw_usage TEXT);
+    cost INTEGER, mark TEXT, outcome TEXT, closed REAL, usage TEXT, raw_usage TEXT,
+    team TEXT NOT NULL DEFAULT '', model_name TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS attempts_by_opening ON attempts (opened);
 CREATE INDEX IF NOT EXISTS attempts_of_exchange ON attempts (exchange);
 CREATE INDEX IF NOT EXISTS reserved_by_owner ON attempts (owner) WHERE state = 'reserved';
@@ -34,10 +35,15 @@ CREATE TABLE IF NOT EXISTS counters (
     name TEXT PRIMARY KEY, settled INTEGER NOT NULL, reserved INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (name TEXT PRIMARY KEY, settled INTEGER NOT NULL) WITHOUT ROWID;
 """
+# From a version to the next.
+MIGRATIONS = {
+    1: """ALTER TABLE attempts ADD COLUMN team TEXT NOT NULL DEFAULT '';
+        ALTER TABLE attempts ADD COLUMN model_name TEXT NOT NULL DEFAULT '';"""
+}
 GRANTED = "SELECT granted FROM attempts WHERE attempt = ?"
 COUNTER = "SELECT settled, reserved FROM counters WHERE name = ?"
 INSERT = """INSERT INTO attempts (attempt, exchange, principal, user, model, deployment, provider, lane, opened, bound,
-    charges, price, cap, owner, granted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    charges, price, cap, owner, granted, team, model_name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 MOVE = """INSERT INTO counters (name, settled, reserved) VALUES (?, ?, ?) ON CONFLICT (name)
     DO UPDATE SET settled = settled + excluded.settled, reserved = reserved + excluded.reserved"""
 STATE = "SELECT state, provisional, granted, cost, charges, mark FROM attempts WHERE attempt = ?"
@@ -79,6 +85,7 @@ class Book:
         values = (
             *(row.attempt, row.exchange, row.principal, row.user, row.model, row.deployment, row.provider, row.lane),
             *(row.opened, row.bound, charges_json(row.charges, amount), price, row.cap, self.owner.id, amount),
+            *(row.team, row.model_name),
         )
         self.connection.execute(INSERT, values)
         self.connection.executemany(MOVE, [(charge.counter, 0, amount) for charge in row.charges])
@@ -168,4 +175,19 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
         raise StoreUnavailable(f"ledger {path}: no write-ahead log is possible here; put it on a local disk")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     if version < VERSION:
-        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
+        _migrate(connection)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to today's version. Of several processes that open the file, one does it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        steps = [MIGRATIONS[each] for each in range(version, VERSION)] if version else [SCHEMA]
+        for statement in filter(str.strip, "".join(steps).split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

@@ -93,7 +93,8 @@ class Hooked:
         if "user_api_key_hash" not in seen:
             return Principal("litellm", str(self.kwargs.get("user") or "local"))
         key = str(seen.get("user_api_key_alias") or seen.get("user_api_key_hash") or "anonymous")
-        return Principal(key, str(seen.get("user_api_key_user_id") or f"key:{key}"))
+        team = str(seen.get("user_api_key_team_alias") or seen.get("user_api_key_team_id") or "")
+        return Principal(key, str(seen.get("user_api_key_user_id") or f"key:{key}"), team)
 
     def call(self, api: Api) -> Call:
         """The request's body: what among the arguments is the API's or unknown, and what `extra_body` puts over it.

@@ -6,6 +6,7 @@ Knows OpenAI's chunk format, which both lanes deliver; never where the chunks ca
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from scribe_router.encoding import json_bytes
 from scribe_router.exchange import AttemptFailed, Category, Json, Reached
 
 DONE: Json = {}  # what a lane yields for `[DONE]`
@@ -15,15 +16,17 @@ Events = AsyncIterator[Json]
 class StreamReader:
     """Watches the chunks of one stream. `expected` is the number of choices that were asked for.
 
-    `committed` is set by the first delta that carries anything: content, reasoning, a tool call, an image.
+    `committed` is set by the first delta that carries anything: content, reasoning, a tool call, an image. With
+    `counting`, `streamed` is the number of bytes that came: at least as many as tokens.
     """
 
-    def __init__(self, expected: int = 1) -> None:
-        self._expected = expected
+    def __init__(self, expected: int = 1, *, counting: bool = False) -> None:
+        self._expected, self._counting = expected, counting
         self._finished: set[int] = set()
         self.committed = False
         self.done = False
         self.usage: Json | None = None
+        self.streamed = 0
 
     @property
     def complete(self) -> bool:
@@ -49,8 +52,10 @@ class StreamReader:
             if choice.get("finish_reason"):
                 self._finished.add(choice.get("index") or 0)
             delta = choice.get("delta") or {}
-            if any(value for name, value in delta.items() if name != "role"):
+            carried = {name: value for name, value in delta.items() if name != "role" and value}
+            if carried:
                 self.committed = True
+                self.streamed += len(json_bytes(carried)) if self._counting else 0
 
 
 def only_usage(chunk: Json) -> bool:

@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scribe_router.exchange import Charge
-from scribe_router.policies.budgets import BudgetsPolicy, Limit, Open, Scope, charges, opened, renews, room
+from scribe_router.policies.budgets import (
+    UNLIMITED,
+    BudgetsPolicy,
+    Limit,
+    Open,
+    Scope,
+    applying,
+    charges,
+    clamps,
+    opened,
+    renews,
+    room,
+)
 
 
 def limit(identity: str = "day", **more: Any) -> Limit:
@@ -21,20 +33,20 @@ def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-ANN: dict[Scope, str] = {"user": "ann", "key": "master", "provider": "openai"}
+ANN: dict[Scope, str] = {"user": "ann", "team": "", "key": "master", "model": "fast", "provider": "openai"}
 
 
 def test_a_charge_for_each_limit_of_the_user_and_the_day() -> None:
-    policy = BudgetsPolicy(limits=(limit(usd="0.5"), limit("wide", usd=20)))
+    limits = (limit(usd="0.5"), limit("wide", usd=20))
     start, match = at("2026-11-20T00:00:00"), (("user", "ann"),)
-    assert charges(policy, ANN, at("2026-11-20T10:00:00")) == (
+    assert charges(limits, ANN, at("2026-11-20T10:00:00")) == (
         Charge("day", "user:ann", "2026-11-20", 500_000_000, since=start, match=match),
         Charge("wide", "user:ann", "2026-11-20", 20_000_000_000, since=start, match=match),
     )
 
 
 def test_no_limits_no_charges() -> None:
-    assert charges(BudgetsPolicy(), ANN, 0.0) == ()
+    assert charges((), ANN, 0.0) == ()
 
 
 @pytest.mark.parametrize(
@@ -42,18 +54,19 @@ def test_no_limits_no_charges() -> None:
     [
         ("user", "user:ann", (("user", "ann"),)),
         ("key", "key:master", (("principal", "master"),)),
+        ("model", "model:fast", (("model_name", "fast"),)),
         ("provider", "provider:openai", (("provider", "openai"),)),
         ("all", "all", ()),
         (["user", "provider"], "user:ann,provider:openai", (("user", "ann"), ("provider", "openai"))),
     ],
 )
 def test_scopes(scope: Any, text: str, match: tuple[tuple[str, str], ...]) -> None:
-    (charge,) = charges(BudgetsPolicy(limits=(limit(scope=scope),)), ANN, at("2026-11-20T10:00:00"))
+    (charge,) = charges((limit(scope=scope),), ANN, at("2026-11-20T10:00:00"))
     assert (charge.scope, charge.match) == (text, match)
 
 
 @pytest.mark.parametrize(
-    "scope", [[], ["user", "user"], ["user", "all"], ["request", "user"], "team", ["users"], 5, None]
+    "scope", [[], ["user", "user"], ["user", "all"], ["request", "user"], "teams", ["users"], 5, None]
 )
 def test_scopes_that_are_none(scope: Any) -> None:
     with pytest.raises(ValidationError):
@@ -114,10 +127,11 @@ def test_a_time_zone_that_is_none(zone: str) -> None:
 
 
 def test_one_request_is_no_counter_and_has_no_window() -> None:
-    policy = BudgetsPolicy(limits=(limit("a", scope="request", window="total", usd=5), limit("b")))
-    assert [charge.limit for charge in charges(policy, ANN, 0.0)] == ["b"]
-    assert room(policy, 2_000_000_000) == (policy.limits[0], 3_000_000_000)
-    assert room(BudgetsPolicy(limits=(limit("b"),)), 0) is None
+    limits = (limit("a", scope="request", window="total", usd=5), limit("b"))
+    assert [charge.limit for charge in charges(limits, ANN, 0.0)] == ["b"]
+    assert room(limits, 2_000_000_000) == (limits[0], 3_000_000_000)
+    assert room(limits[1:], 0) is None
+    assert room((limit("a", scope="request", window="total", when_short="observe"),), 0) is None
     with pytest.raises(ValidationError, match="has no window"):
         limit(scope="request", window="day")
 
@@ -156,12 +170,69 @@ def test_an_id_is_a_plain_name(identity: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("when_short", "clamps"),
-    [((), False), (("clamp",), True), (("reject",), False), (("clamp", "reject"), False), (("clamp", "clamp"), True)],
+    ("when_short", "allowed"),
+    [
+        ((), False),
+        (("clamp",), True),
+        (("reject",), False),
+        (("clamp", "reject"), False),
+        (("clamp", "clamp"), True),
+        ((["clamp", "reject"],), True),
+        (("observe",), False),
+        (("clamp", "observe"), True),
+    ],
 )
-def test_one_limit_that_rejects_is_enough(when_short: tuple[str, ...], clamps: bool) -> None:
-    limits = tuple(limit(f"l{number}", when_short=way) for number, way in enumerate(when_short))
-    assert BudgetsPolicy(limits=limits).clamps is clamps
+def test_one_limit_that_rejects_is_enough(when_short: tuple[Any, ...], allowed: bool) -> None:
+    assert clamps([limit(f"l{number}", when_short=way) for number, way in enumerate(when_short)]) is allowed
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"when_short": []}, "name at least one action, each once"),
+        ({"when_short": ["clamp", "clamp"]}, "name at least one action, each once"),
+        ({"when_short": ["clamp", "observe"]}, "observe stands alone"),
+        ({"when_short": ["downgrade", "clamp"], "downgrade_to": "cheap"}, "clamp comes first"),
+        ({"when_short": ["reject", "downgrade"], "downgrade_to": "cheap"}, "nothing can follow reject"),
+        ({"when_short": "downgrade"}, "downgrade and downgrade_to belong together"),
+        ({"downgrade_to": "cheap"}, "downgrade and downgrade_to belong together"),
+        ({"only": {"model": ["fast"]}}, "only names values of model, which is not among its scopes"),
+        ({"scope": "all", "only": {"all": ["x"]}}, "only names values of all"),
+    ],
+)
+def test_limits_that_contradict_themselves(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        limit(**more)
+
+
+@pytest.mark.parametrize(
+    ("scope", "only", "holds"),
+    [
+        ("user", {}, True),
+        ("user", {"user": ["ann", "bob"]}, True),
+        ("user", {"user": ["bob"]}, False),
+        (["user", "model"], {"model": ["fast"]}, True),
+        (["user", "model"], {"model": ["slow"]}, False),
+        ("team", {}, False),
+        ("all", {}, True),
+        ("request", {}, True),
+    ],
+)
+def test_what_a_limit_holds_for(scope: Any, only: dict[str, list[str]], holds: bool) -> None:
+    policy = BudgetsPolicy(limits=(limit(scope=scope, only=only, window="total"),))
+    assert bool(applying(policy, ANN)) is holds
+
+
+def test_who_is_in_a_team_is_under_its_limit() -> None:
+    policy = BudgetsPolicy(limits=(limit(scope=["team", "model"]),))
+    (charge,) = charges(applying(policy, {**ANN, "team": "red"}), {**ANN, "team": "red"}, 0.0)
+    assert (charge.scope, charge.match) == ("team:red,model:fast", (("team", "red"), ("model_name", "fast")))
+
+
+def test_what_only_observes_never_refuses() -> None:
+    watching, holding = limit("watching", when_short="observe"), limit("holding")
+    assert BudgetsPolicy(limits=(watching, holding)).enforced == (holding,)
+    assert [charge.cap for charge in charges((watching, holding), ANN, 0.0)] == [UNLIMITED, 1_000_000_000]
 
 
 def test_amounts_are_decimal_from_the_first() -> None:

@@ -5,7 +5,7 @@ import pytest
 from scribe_router.exchange import Mark, Reached
 from scribe_router.policies.settlement import settled
 
-BOUND, TRUTH = 1_000, 300
+BOUND, TRUTH, STREAMED = 1_000, 300, 500
 ANSWER = None
 
 TABLE = [
@@ -39,5 +39,38 @@ TABLE = [
 def test_row(
     reached: Reached | None, true_cost: int | None, reported: bool, priced: bool, cost: int | None, mark: Mark
 ) -> None:
-    found = settled(reached=reached, true_cost=true_cost, reported=reported, granted=BOUND, priced=priced)
+    found = settled(
+        reached=reached,
+        true_cost=true_cost,
+        reported=reported,
+        granted=BOUND,
+        priced=priced,
+        doubt=BOUND,
+        streamed=STREAMED,
+    )
+    assert found == (cost, mark)
+
+
+@pytest.mark.parametrize(
+    ("reached", "doubt", "streamed", "cost", "mark"),
+    [
+        (Reached.LOST, 0, STREAMED, 0, Mark.DOUBT),
+        (Reached.LOST, 7, STREAMED, 7, Mark.DOUBT),
+        (Reached.LOST, BOUND + 1, STREAMED, BOUND, Mark.DOUBT),
+        (Reached.ABORTED, 0, BOUND + 1, BOUND, Mark.ABORT),
+        (Reached.STREAMED, 0, 0, BOUND, Mark.BOUND),
+    ],
+)
+def test_what_is_in_doubt_is_never_above_what_was_granted(
+    reached: Reached, doubt: int, streamed: int, cost: int, mark: Mark
+) -> None:
+    found = settled(
+        reached=reached,
+        true_cost=None,
+        reported=False,
+        granted=BOUND,
+        priced=True,
+        doubt=doubt,
+        streamed=streamed,
+    )
     assert found == (cost, mark)

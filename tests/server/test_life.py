@@ -41,7 +41,9 @@ def fake() -> Iterator[Sandbox]:
 def proxy(tmp_path: Path, fake: Sandbox) -> Iterator[Proxy]:
     (tmp_path / "litellm_config.yaml").write_text(CONFIG.replace("BASE", fake.url + "/v1"))
     (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "store.yaml").write_text("ledger: sqlite:ledger.sqlite3\njournal: journal.jsonl")
+    (tmp_path / "policies" / "store.yaml").write_text(
+        "ledger: sqlite:ledger.sqlite3\njournal: journal.jsonl\nfail: closed"
+    )
     with serving(tmp_path) as running:
         yield running
 

@@ -321,4 +321,4 @@ def test_one_redis_for_long(one: Store) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_cluster_for_long(clustered: Store) -> None:
-    run(clustered, 100, 40)
+    run(clustered, 40, 40)

@@ -14,7 +14,7 @@ import pytest
 from scribe_router.stores import sqlite, sqlite_writer
 from scribe_router.stores.contract import Counter, Granted, Refused, StoreUnavailable
 from scribe_router.stores.sqlite import SqliteLedger
-from scribe_router.stores.sqlite_book import Book
+from scribe_router.stores.sqlite_book import VERSION, Book
 from scribe_router.stores.sqlite_writer import Operation
 from tests.stores.ledger_rows import DAY, row, settlement
 from tests.stores.ledger_threads import threads
@@ -264,7 +264,7 @@ def newer(path: Path) -> None:
 BAD_PLACES = [
     ("not a database", text_file, "file is not a database; move the file away, or name another path"),
     ("a folder", Path.mkdir, "unable to open database file; give this process write access to the file and its folder"),
-    ("a newer schema", newer, "has schema version 99, this program knows 1; use a newer program"),
+    ("a newer schema", newer, "has schema version 99, this program knows 2; use a newer program"),
 ]
 
 
@@ -309,7 +309,7 @@ async def test_durability(path: Path, full_sync: bool, synchronous: int) -> None
 
     read = await ledger._writer.call(pragmas)
     ledger.close()
-    assert read == [synchronous, "wal", 1]
+    assert read == [synchronous, "wal", VERSION]
 
 
 async def test_check_finds_a_wrong_counter(ledger: SqliteLedger) -> None:
