@@ -162,7 +162,8 @@ class AttemptFailed(Exception):
 class Attempt:
     """One upstream attempt: what was reserved for it, how it ended and what it cost.
 
-    `ceiling` is the most input tokens that can be billed; `recorded` is False where the ledger was away.
+    `ceiling` is the most input tokens that can be billed; `recorded` is False where the ledger was away. `effort` says
+    which reasoning effort was asked for and which was sent.
     """
 
     id: str
@@ -178,6 +179,7 @@ class Attempt:
     recorded: bool = True
     cap: int | None = None
     cap_origin: Literal["client", "default", "clamped", "none"] = "none"
+    effort: str = ""
     first_token: float | None = None
     ended: float | None = None
     category: Category | None = None
@@ -226,6 +228,7 @@ class Exchange:
             mark=served.mark if served else None,
             output_cap=None if served is None or served.cap is None else served.cap,
             cap_origin=served.cap_origin if served else "none",
+            effort=(served.effort or None) if served else None,
             warnings=tuple(self.warnings),
         )
 
@@ -235,7 +238,8 @@ class Receipt:
     """What an answer tells about itself: `.scribe` in Python, `x-scribe-*` over HTTP.
 
     `model` is the provider's own name, `cost` nano-dollars over all attempts (None: still open, or without a price),
-    `output_cap` the cap in tokens that was written upstream and `cap_origin` who chose it.
+    `output_cap` the cap in tokens that was written upstream and `cap_origin` who chose it, `effort` the reasoning
+    effort that was asked for and what was sent.
     """
 
     request_id: str
@@ -248,6 +252,7 @@ class Receipt:
     mark: Mark | None
     output_cap: int | None
     cap_origin: str
+    effort: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property

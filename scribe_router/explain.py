@@ -1,10 +1,12 @@
 """A plan as text: which deployments are tried in which order and why, and why not the others. Prints, never decides."""
 
+import json
 from collections.abc import Iterable, Sequence
 
 from scribe_router.exchange import usd
 from scribe_router.plan import Candidate, Plan
 from scribe_router.policies.prices import Price
+from scribe_router.policies.reasoning import encode
 from scribe_router.registry import Deployment, Registry
 
 CONTEXT = "only when the request is too long, after wider ones of those above"
@@ -24,6 +26,11 @@ def describe(plan: Plan, registry: Registry) -> str:
     for title, rows in tables:
         if rows:
             lines += ["", title, *(_row(cells, widths) for cells in (_HEAD, *rows))]
+    if plan.facts.effort is not None:
+        told = [
+            ("-", each.deployment, *_effort(registry.deployments[each.deployment], plan)) for each in plan.candidates
+        ]
+        lines += ["", "told to reason", *_rows(told)]
     if plan.excluded:
         left_out = [("-", each.deployment, f"{each.rule}: {each.reason}") for each in plan.excluded]
         lines += ["", "left out", *_rows(left_out)]
@@ -40,7 +47,7 @@ def _question(plan: Plan, registry: Registry) -> str:
     wishes = [
         plan.facts.api,
         "with tools" if plan.facts.tools else "",
-        f"effort {plan.facts.effort}" if plan.facts.effort else "",
+        f"effort {plan.facts.wish}" if plan.facts.wish else "",
         f"provider {plan.facts.provider}" if plan.facts.provider else "",
         f"lane {plan.facts.lane}" if plan.facts.lane else "",
         "" if plan.facts.fallback_enabled else "without fallbacks",
@@ -60,6 +67,15 @@ def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, 
         _price(deployment.price),
         candidate.via,
     )
+
+
+def _effort(deployment: Deployment, plan: Plan) -> tuple[str, str]:
+    """(what is written into the body, what it stands for) below the deployment's usual output cap."""
+    if deployment.family is None or plan.facts.wish is None:
+        return "as it was asked", "it is not known how this model is told"
+    encoded = encode(deployment.family, plan.facts.wish, deployment.default_output_cap)
+    fields = ", ".join(f"{name}: {json.dumps(value)}" for name, value in encoded.fields.items()) or "nothing"
+    return fields, f"{encoded.level}; {encoded.degraded}" if encoded.degraded else encoded.level
 
 
 def _provider(deployment: Deployment) -> str:

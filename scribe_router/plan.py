@@ -11,6 +11,7 @@ from scribe_router.errors import InvalidRequest, ModelNotFound
 from scribe_router.exchange import Api, Call, Category, Lane
 from scribe_router.names import did_you_mean
 from scribe_router.policies.migrations import migrate
+from scribe_router.policies.reasoning import LEVELS, Asked, Level, asked
 from scribe_router.policies.routing import in_order
 from scribe_router.registry import Deployment, Registry
 
@@ -29,10 +30,15 @@ class Facts:
     api: Api
     model: str
     tools: bool = False
-    effort: str | None = None
+    wish: Asked | None = None
     fallback_enabled: bool = True
     provider: str | None = None
     lane: Lane | None = None
+
+    @property
+    def effort(self) -> Level | None:
+        """The level of reasoning that is wished for."""
+        return None if self.wish is None else self.wish.level
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def facts(call: Call) -> Facts:
     return Facts(
         api=call.api,
         model=call.model,
-        effort=effort if isinstance(effort := call.body.get("reasoning_effort"), str) else None,
+        wish=asked(call.body, ()),
         tools=bool(call.body.get("tools") or call.body.get("functions")),
         fallback_enabled=call.body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
@@ -196,8 +202,8 @@ class _Planner:
         """(name, fallback) pairs, breadth first; a circle is left where it closes."""
         walked = {name, self.registry.resolve(name)}
         queue = [name]
-        for asked in queue:
-            for source in self._sources(asked, table):
+        for each in queue:
+            for source in self._sources(each, table):
                 for target in table[source]:
                     if self.registry.resolve(target) not in walked:
                         walked |= {target, self.registry.resolve(target)}
@@ -252,6 +258,8 @@ class _Planner:
 def _lane(deployment: Deployment, request: Facts) -> Lane:
     """The lane that can carry the request; a pin of the operator's is checked against it."""
     effort = request.effort or deployment.params.get("reasoning_effort")
+    if deployment.family is not None and effort in LEVELS:
+        effort, _ = deployment.family.sent(effort)
     if request.tools and effort != "none" and deployment.litellm_lane_for_tools:
         return "litellm"
     return request.lane or deployment.lane

@@ -90,9 +90,12 @@ def _check_bounded(shaped: Shaped, ceiling: int | None, limit: str) -> None:
 
 
 def _least(shaped: Shaped, policy: BudgetsPolicy) -> int:
-    """The fewest output tokens that are of use: what the request thinks with, and something to read."""
+    """The fewest output tokens that are of use: what the request thinks with, and something to read. A budget of our
+    own making shrinks with the cap, a client's does not."""
     budget = _thinking(shaped.body).get("budget_tokens")
-    if isinstance(budget, int) and not isinstance(budget, bool):
+    if shaped.effort is not None and budget is not None:
+        useful = policy.minimum_useful_output
+    elif isinstance(budget, int) and not isinstance(budget, bool):
         useful = budget + policy.minimum_useful_output
     else:
         useful = policy.minimum_useful_reasoning if _reasons(shaped) else policy.minimum_useful_output
@@ -107,6 +110,8 @@ def _thinking(body: Mapping[str, Any]) -> Mapping[str, Any]:
 def _reasons(shaped: Shaped) -> bool:
     """Whether the model reasons before it answers. Claude does so only when it is asked to."""
     body, deployment = shaped.body, shaped.deployment
+    if shaped.effort is not None:
+        return shaped.effort.level != "none"
     if "reasoning" not in deployment.supports or body.get("enable_thinking") is False:
         return False
     if body.get("reasoning_effort") == "none" or _thinking(body).get("type") == "disabled":

@@ -14,6 +14,7 @@ from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
+from scribe_router.policies.reasoning import Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 
@@ -27,7 +28,8 @@ class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
     `window` and `max_output` are tokens; None is unknown. `params` are the operator's defaults for the request body,
-    `litellm_params` what only LiteLLM's lane needs. `missing` says why it cannot be used, in one line.
+    `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason. `missing` says why it cannot
+    be used, in one line.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Deployment:
     litellm_lane_for_tools: bool = False
     cap_includes_thinking: bool = True
     parameters: frozenset[str] = frozenset()
+    family: Family | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     missing: str | None = None

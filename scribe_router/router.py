@@ -198,6 +198,7 @@ class Router(PythonApi):
         )
         shaped = await self._accounts.reserve(exchange, attempt, shaped)
         exchange.attempts.append(attempt)
+        attempt.effort = shaped.said
         exchange.warnings += [each for each in shaped.warnings if each not in exchange.warnings]
 
         def settle(usage: Json | None, failure: AttemptFailed | None) -> None:

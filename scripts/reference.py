@@ -19,6 +19,7 @@ from scribe_router.config.documents import load
 from scribe_router.config.knowledge import SHIPPED
 from scribe_router.config.load import KNOWLEDGE, POLICIES
 from scribe_router.config.references import PREFIX
+from scribe_router.policies.reasoning import LEVELS
 from scribe_router.sandboxed import BEHAVIOURS
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -31,10 +32,17 @@ HEADERS = {
     "x-scribe-attempts": "number of upstream attempts",
     "x-scribe-cost-usd": "cost over all attempts; a stream has it in its last comment, `: scribe {...}`",
     "x-scribe-output-cap": "the output cap written upstream, and `default` or `clamped` when the router chose it",
+    "x-scribe-effort": "the reasoning that was asked for and what was sent: `requested=max; sent=high; degraded: ...`",
     "x-scribe-warning": "old model names and other notes; repeated",
     "x-should-retry": "`false` where another try cannot succeed soon",
     "retry-after": "seconds until another try makes sense",
 }
+
+EFFORT = (
+    "A request says `reasoning_effort` or `thinking_budget` (tokens), whatever serves it. `policies/reasoning.yaml` "
+    "has what each model is sent for it; a level in brackets is not there, and the one that is named is sent instead, "
+    "which `x-scribe-effort` says."
+)
 
 
 def page() -> str:
@@ -44,6 +52,7 @@ def page() -> str:
     ]
     parts += ["## Settings", *settings()]
     parts += ["## Environment variables", variables()]
+    parts += ["## Reasoning effort", EFFORT, efforts()]
     parts += ["## Response headers", table(("header", "content"), [(f"`{k}`", v) for k, v in HEADERS.items()])]
     parts += [
         "## Errors",
@@ -53,6 +62,28 @@ def page() -> str:
     behaviours = ", ".join(f"`{name}`" for name in (*BEHAVIOURS, "echo-anthropic", "echo-gemini", "embed"))
     parts += ["## Models of the sandbox", f"With `serve --sandbox`, beside the configured ones: {behaviours}."]
     return "\n\n".join(parts) + "\n"
+
+
+def efforts() -> str:
+    """What each family of models is sent for each level; in brackets the level that stands in for a missing one."""
+    data = load(SHIPPED / "policies" / "reasoning.yaml").data
+    rows = [
+        (f"`{name}`", ", ".join(row["providers"]), *(said(row[level]) for level in LEVELS))
+        for name, row in data.items()
+    ]
+    return table(("family", "providers", *LEVELS), rows)
+
+
+def said(encoding: Any) -> str:
+    if isinstance(encoding, str):
+        return f"({encoding})"
+    return ", ".join(f"`{name}: {_flow(value)}`" for name, value in encoding.items()) or "nothing"
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_flow(each)}" for name, each in value.items()) + "}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from scribe_router.explain import describe, greeting, listing
 from scribe_router.plan import Facts, Snapshot, plan
 from scribe_router.policies.access import AccessPolicy
+from scribe_router.policies.reasoning import Asked
 from scribe_router.registry import Registry
 from tests.policies.registries import TODAY, deployment, priced, registry
 
@@ -89,7 +90,9 @@ def test_a_plain_plan(known: Registry) -> None:
 
 
 def test_an_old_name_and_every_wish(known: Registry) -> None:
-    request = Facts("chat", "gpt-4", tools=True, effort="low", provider="azure", lane="litellm", fallback_enabled=False)
+    request = Facts(
+        "chat", "gpt-4", tools=True, wish=Asked("low"), provider="azure", lane="litellm", fallback_enabled=False
+    )
     assert described(request, known) == dedent(
         """\
         gpt-4 -> gpt-6-luna (model): chat, with tools, effort low, provider azure, lane litellm, without fallbacks, \
@@ -100,6 +103,9 @@ configuration 0123abcd
         tried in this order
               deployment  provider  lane     window   usd in/out per million  because of
           1.  gpt-6-luna  openai    litellm  922,000  0.1/0.5                 model gpt-6-luna
+
+        told to reason
+          -  gpt-6-luna  as it was asked  it is not known how this model is told
         """
     )
 

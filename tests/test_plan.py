@@ -10,6 +10,7 @@ import yaml
 from scribe_router.errors import RequestError
 from scribe_router.exchange import Api, Call, CallOptions, Lane
 from scribe_router.plan import Candidate, Facts, Plan, Snapshot, facts, plan
+from scribe_router.policies.reasoning import Asked
 from tests.policies.registries import TODAY, registry
 
 CASES = Path(__file__).parent / "cases" / "plan"
@@ -29,7 +30,9 @@ def cases() -> Iterator[Any]:
 @pytest.mark.parametrize(("config", "case"), list(cases()))
 def test_case(config: dict[str, Any], case: dict[str, Any]) -> None:
     assert set(case) <= FIELDS, "a misspelt expectation would pass"
-    request = Facts(**{"api": "chat", **case["request"]})
+    asks = {"api": "chat", **case["request"]}
+    effort = asks.pop("effort", None)
+    request = Facts(**asks, wish=Asked(effort) if effort else None)
     snapshot = Snapshot(TODAY, case.get("seed", 0))
     if "error" in case:
         with pytest.raises(RequestError) as caught:
@@ -73,8 +76,9 @@ def test_candidates_say_what_belongs_to_the_name_and_what_does_not() -> None:
         ({"model": "a", "tools": []}, {}, Facts("chat", "a")),
         ({"model": "a", "tools": [{}]}, {}, Facts("chat", "a", tools=True)),
         ({"model": "a", "functions": [{}]}, {}, Facts("chat", "a", tools=True)),
-        ({"model": "a", "reasoning_effort": "none"}, {}, Facts("chat", "a", effort="none")),
-        ({"model": "a", "reasoning_effort": {"effort": "low"}}, {}, Facts("chat", "a")),
+        ({"model": "a", "reasoning_effort": "none"}, {}, Facts("chat", "a", wish=Asked("none"))),
+        ({"model": "a", "reasoning_effort": {"effort": "low"}}, {}, Facts("chat", "a", wish=Asked("low"))),
+        ({"model": "a", "reasoning": {"effort": "low"}}, {}, Facts("chat", "a", wish=Asked("low"))),
         ({"model": "a", "fallback_enabled": False}, {}, Facts("chat", "a", fallback_enabled=False)),
         ({"model": "a", "fallback_enabled": None}, {}, Facts("chat", "a")),
         ({"model": "a", "provider": "azure"}, {}, Facts("chat", "a", provider="azure")),

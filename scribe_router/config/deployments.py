@@ -15,6 +15,7 @@ from scribe_router.config.shapes import found
 from scribe_router.litellm_names import DEPLOYMENT
 from scribe_router.names import did_you_mean
 from scribe_router.policies.providers import Provider
+from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.registry import Deployment
 
@@ -33,6 +34,7 @@ class Known:
     hosts: Hosts
     prices: Mapping[str, Row]
     routing: RoutingPolicy
+    reasoning: ReasoningKnowledge
     environment: Mapping[str, str]
 
 
@@ -153,6 +155,7 @@ class Compiler:
             facts_known=known.known,
             litellm_lane_for_tools=provider.tools_on_responses(upstream),
             cap_includes_thinking=provider.cap_includes_thinking == "yes",
+            family=self.known.reasoning.family(prefix, upstream),
             parameters=frozenset((*provider.parameters, *_defaults(params))),
             cancel=provider.cancel,
             doubt=provider.doubt,

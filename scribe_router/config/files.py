@@ -20,6 +20,7 @@ from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
+from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 
@@ -27,6 +28,7 @@ KNOWLEDGE: Mapping[str, type[BaseModel]] = {
     "providers": ProvidersKnowledge,
     "migrations": MigrationsKnowledge,
     "prices": PricesKnowledge,
+    "reasoning": ReasoningKnowledge,
 }
 POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,

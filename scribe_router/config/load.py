@@ -23,6 +23,7 @@ from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
+from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.registry import Deployment, Registry, Store
@@ -69,6 +70,7 @@ class _Building:
         files.strangers()
         self.providers, self.provider_rows = files.knowledge("providers", ProvidersKnowledge)
         self.migrations, _ = files.knowledge("migrations", MigrationsKnowledge)
+        self.reasoning, _ = files.knowledge("reasoning", ReasoningKnowledge)
         self.prices = files.prices()
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
@@ -94,7 +96,8 @@ class _Building:
             return []
         check_rows(self.provider_rows)
         hosts, routing = hosts_of(self.provider_rows), self.routing or RoutingPolicy()
-        known = Known(self.providers.root, hosts, self.prices, routing, self.files.environment)
+        reasoning = self.reasoning or ReasoningKnowledge({})
+        known = Known(self.providers.root, hosts, self.prices, routing, reasoning, self.files.environment)
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)
         return Compiler(self.main, known).deployments(config.model_list)
 

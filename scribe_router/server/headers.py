@@ -15,6 +15,7 @@ def answer_headers(receipt: Receipt, *, stream: bool = False) -> list[tuple[str,
         "x-scribe-attempts": receipt.attempts,
         "x-scribe-cost-usd": None if stream else receipt.cost_usd,
         "x-scribe-output-cap": _cap(receipt),
+        "x-scribe-effort": receipt.effort,
     }
     headers = [(name, safe(str(value))) for name, value in values.items() if value is not None]
     return headers + [("x-scribe-warning", safe(warning)) for warning in receipt.warnings]

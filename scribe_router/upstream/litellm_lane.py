@@ -29,8 +29,9 @@ from scribe_router.upstream.shape import Shaped
 PINNED: Mapping[str, Any] = MappingProxyType(
     {"num_retries": 0, "max_retries": 0, "disable_fallbacks": True, "drop_params": False}
 )
-# As an argument `metadata` is for LiteLLM's own callbacks, and `user` reaches only those models that it knows.
-NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user"}})
+# As an argument `metadata` is for LiteLLM's own callbacks, `user` reaches only those models that it knows, and
+# `reasoning_effort` loses its level at some providers.
+NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user", "reasoning_effort"}})
 # What it translates, beyond OpenAI's names.
 OWN: Mapping[str, frozenset[str]] = MappingProxyType(
     {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
@@ -181,6 +182,9 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
     body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
     wire = shaped.deployment.wire
     known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
+    if shaped.deployment.provider == "openai" and shaped.deployment.family is not None:
+        # Without it LiteLLM refuses a temperature; and the Responses API has another place for it.
+        known |= {"reasoning_effort"}
     named = {name: value for name, value in body.items() if name in known}
     rest = {name: value for name, value in body.items() if name not in known}
     if rest and wire == "anthropic":

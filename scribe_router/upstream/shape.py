@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scribe_router.encoding import json_bytes
+from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Api, Call, Json
+from scribe_router.names import did_you_mean
 from scribe_router.policies.parameters import OURS
+from scribe_router.policies.reasoning import CONTROLS, LEVELS, Asked, Encoded, Family, asked, encode
 from scribe_router.registry import Deployment
 
 CAPS = ("max_completion_tokens", "max_tokens")
@@ -20,7 +23,11 @@ TEMPLATE_TOKENS, TOOLS_TOKENS = 256, 2_048
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """A request for one deployment. `cap` is the output cap in tokens (None: none is written, as for embeddings)."""
+    """A request for one deployment. `cap` is the output cap in tokens (None: none is written, as for embeddings).
+
+    `wish` is the reasoning that is asked for in another's words; `effort` is how it is said here, below this cap, and
+    `plain` the body without it.
+    """
 
     api: Api
     deployment: Deployment
@@ -28,6 +35,9 @@ class Shaped:
     cap: int | None = None
     requested_cap: int | None = None
     warnings: tuple[str, ...] = ()
+    wish: Asked | None = None
+    effort: Encoded | None = None
+    plain: Json | None = None
 
     @property
     def stream(self) -> bool:
@@ -38,8 +48,24 @@ class Shaped:
         return int(self.body.get("n") or 1)
 
     def with_cap(self, cap: int) -> "Shaped":
-        """The same request with this output cap written under the name that the provider knows."""
-        return replace(self, cap=cap, body={**self.body, self.deployment.cap_parameter: cap})
+        """The same request with this output cap under the name that the provider knows, and with what it may think."""
+        plain = self.body if self.plain is None else self.plain
+        body = {**plain, self.deployment.cap_parameter: cap}
+        family = self.deployment.family
+        if family is None:
+            return replace(self, cap=cap, body=body)
+        effort = None if self.wish is None else encode(family, self.wish, cap)
+        body, left_out = _accepted(body, family, effort)
+        warnings = tuple(dict.fromkeys((*self.warnings, *left_out)))
+        return replace(self, cap=cap, body=body, warnings=warnings, effort=effort, plain=plain)
+
+    @property
+    def said(self) -> str:
+        """The wish and what became of it: `requested=max; sent=high; degraded: max is not available`."""
+        if self.wish is None or self.effort is None:
+            return ""
+        degraded = f"; degraded: {self.effort.degraded}" if self.effort.degraded else ""
+        return f"requested={self.wish}; sent={self.effort.level}{degraded}"
 
     def encoded(self) -> bytes:
         """The body as JSON bytes."""
@@ -53,13 +79,57 @@ def shape(call: Call, deployment: Deployment) -> Shaped:
         del body["provider"]
     warnings = _metadata(body, deployment)
     body["model"] = deployment.upstream_model
+    controlled = any(name in call.body for name in CONTROLS)
     for name, value in deployment.params.items():
-        if name not in CAPS and name not in body:
+        if name not in CAPS and name not in body and not (controlled and name in CONTROLS):
             body[name] = value
+    wish, unsaid = _wish(call, body, deployment) if call.api == "chat" else (None, ())
     requested = _take_cap(body, deployment) if call.api == "chat" else None
     if call.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-    return Shaped(call.api, deployment, body, requested_cap=requested, warnings=warnings)
+    return Shaped(call.api, deployment, body, requested_cap=requested, warnings=(*warnings, *unsaid), wish=wish)
+
+
+def _wish(call: Call, body: Json, deployment: Deployment) -> tuple[Asked | None, tuple[str, ...]]:
+    """The reasoning that is asked for in words that are not the provider's own, which leave the body; and what else of
+    it is not sent. Raises `InvalidRequest` for an effort that is not on the scale."""
+    family = deployment.family
+    tokens = call.body.get("thinking_budget")
+    if family is None:
+        unknown = f"thinking_budget is not sent to {deployment.id}: it is not known how it thinks"
+        return None, () if tokens is None else (unknown,)
+    if tokens is not None:
+        body["thinking_budget"] = tokens
+    _check_effort(body)
+    wish = asked(body, family.native)
+    unsaid = []
+    for name in CONTROLS:
+        # `output_config` may hold more than an effort, which is written over.
+        if name in body and (name not in family.native or (wish is not None and name != "output_config")):
+            if wish is None and body[name] not in (None, "auto"):
+                unsaid.append(f"{name} is not sent to {deployment.id}, which does not know it")
+            del body[name]
+    return wish, tuple(unsaid)
+
+
+def _check_effort(body: Json) -> None:
+    effort = body.get("reasoning_effort")
+    if isinstance(effort, str) and effort not in (*LEVELS, "auto"):
+        hint = did_you_mean(effort, LEVELS) or f"; it is one of {', '.join(LEVELS)}, auto"
+        message = f"there is no reasoning_effort {effort[:32]!r}{hint}"
+        raise InvalidRequest(message, code="invalid_value", param="reasoning_effort")
+
+
+def _accepted(body: Json, family: Family, effort: Encoded | None) -> tuple[Json, list[str]]:
+    """The body with the effort in it, and without what these models refuse; what was left out, in words."""
+    level = family.default if effort is None else effort.level
+    refused = (*family.never, *(family.never_thinking if level != "none" else ()))
+    said = [f"{name} is not sent: {body['model']} refuses it" for name in refused if name in body]
+    kept = {name: value for name, value in body.items() if name not in refused}
+    for name, value in ({} if effort is None else effort.fields).items():
+        both = isinstance(value, Mapping) and isinstance(kept.get(name), Mapping)
+        kept[name] = {**kept[name], **value} if both else value
+    return kept, said
 
 
 def _take_cap(body: Json, deployment: Deployment) -> int | None:

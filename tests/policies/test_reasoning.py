@@ -1,0 +1,122 @@
+"""The scale of reasoning: which level stands for which, and budgets that leave room to answer."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from scribe_router.config.documents import load
+from scribe_router.config.knowledge import SHIPPED
+from scribe_router.policies.reasoning import (
+    LEVELS,
+    VISIBLE,
+    Asked,
+    Family,
+    Level,
+    ReasoningKnowledge,
+    asked,
+    encode,
+)
+
+SHIPPED_ROWS = ReasoningKnowledge.model_validate(load(SHIPPED / "policies" / "reasoning.yaml").data)
+LEVELED: dict[str, Any] = {
+    "providers": ["openai"],
+    "none": {},
+    "minimal": "low",
+    "low": {"effort": "low"},
+    "medium": "high",
+    "high": {"effort": "high"},
+    "xhigh": "high",
+    "max": "high",
+    "default": "low",
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "family"),
+    [
+        ("openai", "gpt-5", "gpt-5"),
+        ("openai", "gpt-5-2025-08-07", "gpt-5"),
+        ("openai", "gpt-5.1-codex", "gpt-5.1"),
+        ("openai", "gpt-6.1-sol", "gpt-6-astra"),
+        ("openai", "gpt-6.1-terra", "gpt-5.6"),
+        ("openai", "gpt-7", None),
+        ("anthropic", "claude-sonnet-5", "claude-5"),
+        ("anthropic", "claude-sonnet-5-5", "claude-sonnet-5.5"),
+        ("anthropic", "claude-sonnet-5-20260101", "claude-5"),
+        ("anthropic", "claude-haiku-4-5-20251001", "claude-4.5"),
+        ("gemini", "gemini-3.1-pro-preview", "gemini-4"),
+        ("gemini", "gemini-3.1-flash-lite", "gemini-3"),
+        ("dashscope", "qwen3-coder-plus", "qwen-coder"),
+        ("dashscope", "qwen3.8-max", "qwen"),
+        ("minimax", "MiniMax-M3", "minimax-m3"),
+        ("mistral", "mistral-large-4", "mistral-plain"),
+        ("openrouter", "anthropic/claude-opus-5.5", "openrouter-always"),
+        ("hosted_vllm", "meta/llama-4", None),
+    ],
+)
+def test_the_family_of_a_model(provider: str, model: str, family: str | None) -> None:
+    found = SHIPPED_ROWS.family(provider, model)
+    assert found == (None if family is None else SHIPPED_ROWS.root[family])
+
+
+@pytest.mark.parametrize(
+    ("body", "native", "wish"),
+    [
+        ({}, (), None),
+        ({"reasoning_effort": "max"}, (), Asked("max")),
+        ({"reasoning_effort": "max", "thinking_budget": 5}, (), Asked("max")),
+        ({"reasoning_effort": "auto", "thinking_budget": 5}, (), Asked("minimal", 5)),
+        ({"thinking_budget": True}, (), None),
+        ({"thinking_budget": -1}, (), None),
+        ({"thinking": {"type": "enabled", "budget_tokens": 20_000}}, (), Asked("high", 20_000)),
+        ({"thinking": {"type": "enabled", "budget_tokens": 20_000}}, ("thinking",), None),
+        ({"thinking": {"type": "adaptive"}}, (), Asked("medium")),
+        ({"thinking": "yes"}, (), None),
+        ({"reasoning": {"max_tokens": 1_024}}, (), Asked("low", 1_024)),
+        ({"reasoning": {"enabled": False}}, (), Asked("none")),
+        ({"output_config": {"effort": "xhigh"}}, (), Asked("xhigh")),
+        ({"enable_thinking": False}, (), Asked("none")),
+        ({"think": "low"}, (), Asked("low")),
+    ],
+)
+def test_what_is_asked(body: dict[str, Any], native: tuple[str, ...], wish: Asked | None) -> None:
+    assert asked(body, native) == wish
+
+
+@given(
+    st.sampled_from(sorted(SHIPPED_ROWS.root)),
+    st.sampled_from(LEVELS),
+    st.none() | st.integers(0, 100_000),
+    st.integers(1, 200_000),
+)
+def test_a_budget_leaves_room_to_answer(name: str, level: Level, tokens: int | None, cap: int) -> None:
+    family = SHIPPED_ROWS.root[name]
+    found = encode(family, Asked(level, tokens), cap)
+    assert found.level == level or found.degraded
+    assert found.fields == family.sent(found.level)[1] or family.budget is not None
+    if family.budget is None:
+        return
+    written: Any = found.fields
+    for part in family.budget.field.split("."):
+        written = written.get(part, {}) if isinstance(written, dict) else None
+    if isinstance(written, int):
+        assert family.budget.least <= written <= (family.budget.most or written)
+        assert written <= max(cap - VISIBLE, family.budget.least)
+        assert tokens is None or written == tokens or found.degraded
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"minimal": "medium"}, "minimal stands for medium, which is no level that these models have"),
+        ({"low": "lower"}, "Input should be"),
+        ({"providers": []}, "at least 1 item"),
+        ({"default": "auto"}, "Input should be"),
+    ],
+)
+def test_a_family_that_makes_no_sense(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Family.model_validate({**LEVELED, **change})
