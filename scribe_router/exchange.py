@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 Api = Literal["chat", "embeddings"]
 Lane = Literal["wire", "litellm"]
 Json = dict[str, Any]
+# Fields of an assistant's message that hold what it thought; the last four are signed by their vendor.
+Thought = Literal[
+    "reasoning_content",
+    "reasoning",
+    "thinking_blocks",
+    "reasoning_details",
+    "provider_specific_fields",
+    "extra_content",
+]
 
 
 class Category(StrEnum):

@@ -28,8 +28,8 @@ class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
     `window` and `max_output` are tokens; None is unknown. `params` are the operator's defaults for the request body,
-    `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason. `missing` says why it cannot
-    be used, in one line.
+    `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason. `history` are the
+    fields of earlier thinking that it reads (None: all). `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -60,6 +60,8 @@ class Deployment:
     cap_includes_thinking: bool = True
     parameters: frozenset[str] = frozenset()
     family: Family | None = None
+    history: frozenset[str] | None = None
+    tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     missing: str | None = None

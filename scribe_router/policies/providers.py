@@ -1,13 +1,14 @@
 """Providers and their regions: `policies/providers.yaml`. Rows, not classes: host, key variable, wire format, lane."""
 
+import re
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, RootModel, model_validator
+from pydantic import Field, RootModel, field_validator, model_validator
 
-from scribe_router.exchange import Lane
+from scribe_router.exchange import Lane, Thought
 from scribe_router.policies.schema import Shape
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
@@ -30,6 +31,9 @@ class Provider(Shape):
     (patterns) a request with tools goes through LiteLLM's lane, which translates it to the Responses API.
 
     `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for no.
+    `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
+    of the ids that it accepts.
+
     `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
@@ -47,10 +51,25 @@ class Provider(Shape):
     models_with_tools_on_responses: tuple[str, ...] = ()
     cap_includes_thinking: Literal["yes", "no", "unknown"] = "unknown"
     parameters: tuple[str, ...] = ()
+    history: tuple[Thought, ...] | None = None
+    tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     regions: dict[str, Region] = Field(default_factory=dict)
     note: str | None = None
+
+    @field_validator("tool_call_ids")
+    @classmethod
+    def _a_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            fits = pattern is None or all(
+                re.fullmatch(pattern, each) for each in ("abcdefghi", "a1b2c3d4e", "012345678")
+            )
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if not fits:
+            raise ValueError("nine letters and digits have to match it, since ids that do not are replaced by such")
+        return pattern
 
     @model_validator(mode="after")
     def _consistent(self) -> "Provider":

@@ -11,6 +11,7 @@ from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Api, Call, Json
 from scribe_router.names import did_you_mean
+from scribe_router.policies.history import readable
 from scribe_router.policies.parameters import OURS
 from scribe_router.policies.reasoning import CONTROLS, LEVELS, Asked, Encoded, Family, asked, encode
 from scribe_router.registry import Deployment
@@ -79,6 +80,8 @@ def shape(call: Call, deployment: Deployment) -> Shaped:
         del body["provider"]
     warnings = _metadata(body, deployment)
     body["model"] = deployment.upstream_model
+    if call.api == "chat" and deployment.history is not None:
+        body["messages"] = readable(body["messages"], deployment.history, deployment.tool_call_ids)
     controlled = any(name in call.body for name in CONTROLS)
     for name, value in deployment.params.items():
         if name not in CAPS and name not in body and not (controlled and name in CONTROLS):
