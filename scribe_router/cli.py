@@ -129,7 +129,7 @@ def explain(
     ] = None,
     request: Annotated[Path | None, typer.Option(help="A request's JSON body; - reads it from standard input.")] = None,
     effort: Annotated[
-        str | None, typer.Option(help="Reasoning effort: none, minimal, low, medium, high, xhigh or max.")
+        str | None, typer.Option(help="Reasoning effort: none, minimal, low, medium, high, xhigh, max or auto.")
     ] = None,
     api: Annotated[str, typer.Option(help="chat or embeddings.")] = "chat",
     seed: Annotated[int, typer.Option(help="Decides between equals, as chance does when serving.")] = 0,
@@ -143,20 +143,21 @@ def explain(
 
     from scribe_router.exchange import Call
     from scribe_router.explain import describe
+    from scribe_router.facts import facts
     from scribe_router.names import did_you_mean
-    from scribe_router.plan import Snapshot, facts, plan
+    from scribe_router.plan import Snapshot, plan
     from scribe_router.policies.reasoning import LEVELS
 
     if api not in ("chat", "embeddings"):
         _fail(f"--api is chat or embeddings, not {api}")
     found = _registry(config, policies, env_file, sandbox=sandbox)
-    if effort is not None and effort not in LEVELS:
-        _fail(f"there is no effort {effort}{did_you_mean(effort, LEVELS)}; it is one of {', '.join(LEVELS)}")
+    if effort is not None and effort not in (*LEVELS, "auto"):
+        _fail(f"there is no effort {effort}{did_you_mean(effort, LEVELS)}; it is one of {', '.join(LEVELS)}, auto")
     asked = {"model": model, "reasoning_effort": effort}
     body = {**_request(request), **{name: value for name, value in asked.items() if value}}
     try:
         call = Call("embeddings" if api == "embeddings" else "chat", body)
-        typer.echo(describe(plan(facts(call), found, Snapshot(datetime.now(UTC).date(), seed)), found))
+        typer.echo(describe(plan(facts(call, found.effort), found, Snapshot(datetime.now(UTC).date(), seed)), found))
     except RequestError as error:
         _fail(f"{error.code}: {error.message}")
 

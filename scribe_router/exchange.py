@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Api = Literal["chat", "embeddings"]
 Lane = Literal["wire", "litellm"]
+Level = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Json = dict[str, Any]
 # Fields of an assistant's message that hold what it thought; the last four are signed by their vendor.
 Thought = Literal[

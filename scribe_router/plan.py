@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from scribe_router.errors import InvalidRequest, ModelNotFound
-from scribe_router.exchange import Api, Call, Category, Lane
+from scribe_router.exchange import Category, Lane, Level
+from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
 from scribe_router.policies.migrations import migrate
-from scribe_router.policies.reasoning import LEVELS, Asked, Level, asked
+from scribe_router.policies.reasoning import LEVELS
 from scribe_router.policies.routing import in_order
 from scribe_router.registry import Deployment, Registry
 
@@ -21,24 +22,6 @@ CHAINS = {
     Category.CONTENT_POLICY: "content-policy fallback",
 }
 SHOWN = 100  # letters of a client's own text in a message
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the planner looks at in a request."""
-
-    api: Api
-    model: str
-    tools: bool = False
-    wish: Asked | None = None
-    fallback_enabled: bool = True
-    provider: str | None = None
-    lane: Lane | None = None
-
-    @property
-    def effort(self) -> Level | None:
-        """The level of reasoning that is wished for."""
-        return None if self.wish is None else self.wish.level
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +56,8 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Candidates in order, and those that only a context or content failure opens; with what it was made from."""
+    """Candidates in order, and those that only a context or content failure opens; with what it was made from. `auto`
+    is what a reasoning effort of that name means for this request."""
 
     facts: Facts
     snapshot: Snapshot
@@ -84,20 +68,7 @@ class Plan:
     content_policy: tuple[Candidate, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def facts(call: Call) -> Facts:
-    """The facts of a call, read from its body and its options."""
-    provider = call.body.get("provider")
-    return Facts(
-        api=call.api,
-        model=call.model,
-        wish=asked(call.body, ()),
-        tools=bool(call.body.get("tools") or call.body.get("functions")),
-        fallback_enabled=call.body.get("fallback_enabled") is not False,
-        provider=call.options.provider or (provider if isinstance(provider, str) else None),
-        lane=call.options.lane,
-    )
+    auto: Level | None = None
 
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
@@ -111,6 +82,9 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     warnings += planner.surprises(name, primary)
     chains = {kind: planner.chain(name, kind, primary) for kind in CHAINS} if request.fallback_enabled else {}
     candidates = (*primary, *chains.get(None, ()))
+    if not candidates and any(each.rule == "effort" for each in planner.excluded.values()):
+        message = _nobody(name, planner.excluded.values())
+        raise InvalidRequest(message, code="effort_unavailable", param="reasoning_effort")
     if not candidates:
         raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
     return Plan(
@@ -123,6 +97,7 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
         content_policy=chains.get(Category.CONTENT_POLICY, ()),
         excluded=tuple(planner.excluded.values()),
         warnings=tuple(warnings),
+        auto=registry.effort.chosen(tools=request.tools, letters=request.letters, task=request.task),
     )
 
 
@@ -248,7 +223,7 @@ class _Planner:
 
     def _consider(self, deployment: Deployment, via: str, *, fallback: bool) -> Iterator[Candidate]:
         lane = _lane(deployment, self.request)
-        exclusion = _excluded(deployment, self.request, lane)
+        exclusion = _excluded(deployment, self.request, lane, strict=self.registry.effort.strict)
         if exclusion is not None:
             self.excluded[deployment.id] = exclusion
         else:
@@ -265,7 +240,7 @@ def _lane(deployment: Deployment, request: Facts) -> Lane:
     return request.lane or deployment.lane
 
 
-def _excluded(deployment: Deployment, request: Facts, lane: Lane) -> Exclusion | None:
+def _excluded(deployment: Deployment, request: Facts, lane: Lane, *, strict: bool) -> Exclusion | None:
     wanted = "chat" if request.api == "chat" else "embedding"
     if deployment.mode != wanted:
         what = f"it is a model for {deployment.mode}, the request is for {request.api}"
@@ -274,6 +249,16 @@ def _excluded(deployment: Deployment, request: Facts, lane: Lane) -> Exclusion |
         return Exclusion(deployment.id, "missing", deployment.missing)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
+    if strict and request.effort is not None and (lacking := _lacks_effort(deployment, request.effort)):
+        return Exclusion(deployment.id, "effort", lacking)
     if request.lane not in (None, lane):
         return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and its tools need {lane}")
     return None
+
+
+def _lacks_effort(deployment: Deployment, effort: Level) -> str:
+    """Why a deployment cannot be asked for this effort; empty if it can."""
+    if deployment.family is None:
+        return "it is not known how it is told to reason"
+    sent, _ = deployment.family.sent(effort)
+    return "" if sent == effort else f"{effort} is not available, {sent} is the nearest"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from scribe_router.exchange import Category, Lane
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
 from scribe_router.policies.reasoning import Family
@@ -106,6 +107,7 @@ class Registry:
     routing: RoutingPolicy
     access: AccessPolicy | None
     store: Store
+    effort: EffortPolicy = field(default_factory=EffortPolicy)
     price_map: str = ""
     warnings: tuple[str, ...] = ()
 

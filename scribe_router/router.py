@@ -36,9 +36,10 @@ from scribe_router.exchange import (
     Principal,
     Reached,
 )
+from scribe_router.facts import facts
 from scribe_router.journal import Journal, summary
 from scribe_router.outcome import error_for
-from scribe_router.plan import Candidate, Plan, Snapshot, facts, plan
+from scribe_router.plan import Candidate, Plan, Snapshot, plan
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
 from scribe_router.registry import Registry
@@ -104,7 +105,7 @@ class Router(PythonApi):
         """The plan of a call, as `serve` would walk it. Raises `ModelNotFound` and `InvalidRequest`."""
         seed = self._random.getrandbits(32) if seed is None else seed
         today = datetime.fromtimestamp(self._clock(), UTC).date()
-        return plan(facts(call), self.registry, Snapshot(today, seed))
+        return plan(facts(call, self.registry.effort), self.registry, Snapshot(today, seed))
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
         options = call.options
@@ -186,7 +187,7 @@ class Router(PythonApi):
     async def _attempt(self, exchange: Exchange, candidate: Candidate, deadline: float) -> Answer | AnswerStream:
         """One upstream attempt. Whatever happens after the reservation, it is settled exactly once."""
         deployment = self.registry.deployments[candidate.deployment]
-        shaped = shape(exchange.call, deployment)
+        shaped = shape(exchange.call, deployment, None if exchange.plan is None else exchange.plan.auto)
         attempt = Attempt(
             id=f"at-{secrets.token_hex(12)}",
             deployment=deployment.id,

@@ -7,7 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from scribe_router.explain import describe, greeting, listing
-from scribe_router.plan import Facts, Snapshot, plan
+from scribe_router.facts import Facts
+from scribe_router.plan import Snapshot, plan
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.reasoning import Asked
 from scribe_router.registry import Registry

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from scribe_router import RequestError, Router
+from scribe_router.facts import Facts
 from scribe_router.journal import Journal
-from scribe_router.plan import Facts, Snapshot, plan
+from scribe_router.plan import Snapshot, plan
 from scribe_router.registry import Registry
 from scribe_router.sandbox import Sandbox
 from tests.support.yaml_text import registry_from

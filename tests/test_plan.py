@@ -9,7 +9,9 @@ import yaml
 
 from scribe_router.errors import RequestError
 from scribe_router.exchange import Api, Call, CallOptions, Lane
-from scribe_router.plan import Candidate, Facts, Plan, Snapshot, facts, plan
+from scribe_router.facts import Facts, facts
+from scribe_router.plan import Candidate, Plan, Snapshot, plan
+from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.reasoning import Asked
 from tests.policies.registries import TODAY, registry
 
@@ -88,7 +90,7 @@ def test_candidates_say_what_belongs_to_the_name_and_what_does_not() -> None:
     ],
 )
 def test_facts_of_a_call(body: dict[str, Any], options: dict[str, Any], expected: Facts) -> None:
-    assert facts(Call("chat", body, CallOptions(**options))) == expected
+    assert facts(Call("chat", body, CallOptions(**options)), EffortPolicy()) == expected
 
 
 def test_a_lane_and_an_api_are_what_the_cases_may_name() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import yaml
 
 from scribe_router.config.load import load_config
-from scribe_router.plan import Facts, Snapshot, plan
+from scribe_router.facts import Facts
+from scribe_router.plan import Snapshot, plan
 from tests.policies.registries import TODAY
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scribe_router.errors import ModelNotFound
-from scribe_router.plan import Candidate, Facts, Plan, Snapshot, plan
+from scribe_router.facts import Facts
+from scribe_router.plan import Candidate, Plan, Snapshot, plan
 from scribe_router.registry import Registry
 from tests.policies.registries import TODAY, registry
 

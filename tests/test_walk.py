@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scribe_router.exchange import AttemptFailed, Category, Reached
-from scribe_router.plan import Candidate, Facts, Plan, Snapshot
+from scribe_router.facts import Facts
+from scribe_router.plan import Candidate, Plan, Snapshot
 from scribe_router.policies.retries import RULES, Backoff, RetriesPolicy
 from scribe_router.walk import Step, Walk
 

@@ -14,8 +14,9 @@ from scribe_router.config.schema import IGNORED_PARAMS, NOT_FOR_LITELLM, LiteLLM
 from scribe_router.config.shapes import found
 from scribe_router.litellm_names import DEPLOYMENT
 from scribe_router.names import did_you_mean
+from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.providers import Provider
-from scribe_router.policies.reasoning import ReasoningKnowledge
+from scribe_router.policies.reasoning import CONTROLS, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.registry import Deployment
 
@@ -35,6 +36,7 @@ class Known:
     prices: Mapping[str, Row]
     routing: RoutingPolicy
     reasoning: ReasoningKnowledge
+    effort: EffortPolicy
     environment: Mapping[str, str]
 
 
@@ -144,7 +146,7 @@ class Compiler:
             order=params.order or 0,
             weight=1.0 if params.weight is None else params.weight,
             headers=MappingProxyType(_headers(provider, params)),
-            params=MappingProxyType(_defaults(params)),
+            params=MappingProxyType(self._defaults(entry, prefix)),
             litellm_params=MappingProxyType(only_litellm),
             cap_parameter=provider.cap_parameter,
             price=known.price,
@@ -163,6 +165,13 @@ class Compiler:
             doubt=provider.doubt,
             missing=hosting.missing or self._unset(path),
         )
+
+    def _defaults(self, entry: ModelEntry, provider: str) -> dict[str, Any]:
+        """The operator's defaults for the body: those of the deployment, then those of its model or provider."""
+        defaults = _defaults(entry.litellm_params)
+        effort = self.known.effort.default(entry.model_name, provider)
+        controlled = any(name in defaults for name in CONTROLS)
+        return defaults if effort is None or controlled else {**defaults, "reasoning_effort": effort}
 
     def _unset(self, path: Path_) -> str | None:
         """A variable below `path` that is not set: without it the deployment would be called in another way."""

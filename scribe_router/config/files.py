@@ -18,6 +18,7 @@ from scribe_router.config.shapes import validate
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -33,6 +34,7 @@ KNOWLEDGE: Mapping[str, type[BaseModel]] = {
 POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,
     "budgets": BudgetsPolicy,
+    "effort": EffortPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
     "store": StoreSettings,

@@ -21,6 +21,7 @@ from scribe_router.errors import ConfigError
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -74,6 +75,7 @@ class _Building:
         self.prices = files.prices()
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
+        self.effort, self.effort_file = files.policy("effort", EffortPolicy)
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
@@ -97,7 +99,8 @@ class _Building:
         check_rows(self.provider_rows)
         hosts, routing = hosts_of(self.provider_rows), self.routing or RoutingPolicy()
         reasoning = self.reasoning or ReasoningKnowledge({})
-        known = Known(self.providers.root, hosts, self.prices, routing, reasoning, self.files.environment)
+        effort = self.effort or EffortPolicy()
+        known = Known(self.providers.root, hosts, self.prices, routing, reasoning, effort, self.files.environment)
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)
         return Compiler(self.main, known).deployments(config.model_list)
 
@@ -117,6 +120,12 @@ class _Building:
                 name = self.budgets.enforced[0].id
                 why = f"limit {name} cannot hold while the ledger is away; let it observe, or fail closed"
                 self.store_file.report(("fail",), why)
+        if self.effort is not None and self.providers is not None:
+            known = (*self.providers.root, *names.models)
+            for name in self.effort.defaults:
+                if name not in known:
+                    hint = did_you_mean(name, known)
+                    self.effort_file.report(("defaults", name), f"there is no model or provider {name}{hint}", key=True)
         if self.routing is not None:
             _check_defaults(self.routing, self.routing_file, names.everything())
         if self.access is not None and self.access.on_missing_key == "error":
@@ -142,6 +151,7 @@ class _Building:
             routing=self.routing or RoutingPolicy(),
             access=self.access,
             store=_store(self.store or StoreSettings(), self.files.path.parent.absolute()),
+            effort=self.effort or EffortPolicy(),
             price_map=price_map().sha256,
             warnings=tuple(left_out(deployments)),
         )

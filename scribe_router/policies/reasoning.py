@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from pydantic import Field, RootModel, model_validator
 
+from scribe_router.exchange import Level
 from scribe_router.policies.schema import Shape
 
-Level = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 # Tokens of thinking from which a level is meant, where a family knows levels alone.
 LEVEL_OF_BUDGET: tuple[tuple[int, Level], ...] = (
@@ -95,12 +95,15 @@ class ReasoningKnowledge(RootModel[dict[str, Family]]):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How much reasoning a request wants: a level, or a number of tokens."""
+    """How much reasoning a request wants: a level, or a number of tokens; `auto` is a level that rules chose."""
 
     level: Level
     budget: int | None = None
+    auto: bool = False
 
     def __str__(self) -> str:
+        if self.auto:
+            return f"auto ({self.level})"
         return self.level if self.budget is None else f"{self.budget} tokens"
 
 
@@ -113,9 +116,14 @@ class Encoded:
     degraded: str = ""
 
 
-def asked(body: Mapping[str, Any], native: tuple[str, ...]) -> Asked | None:
-    """What a body asks for in any vendor's words; None where it asks nothing, or in words that are `native` here."""
+def asked(body: Mapping[str, Any], native: tuple[str, ...], auto: Level | None = None) -> Asked | None:
+    """What a body asks for in any vendor's words; None where it asks nothing, or in words that are `native` here.
+
+    `auto` is what `reasoning_effort: auto` means for it.
+    """
     effort = body.get("reasoning_effort")
+    if effort == "auto" and auto is not None:
+        return Asked(auto, auto=True)
     if effort in LEVELS:
         return Asked(effort)
     if (tokens := _tokens(body.get("thinking_budget"))) is not None:

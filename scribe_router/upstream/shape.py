@@ -9,7 +9,7 @@ from typing import Any
 
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import Api, Call, Json
+from scribe_router.exchange import Api, Call, Json, Level
 from scribe_router.names import did_you_mean
 from scribe_router.policies.history import readable
 from scribe_router.policies.parameters import OURS
@@ -73,8 +73,8 @@ class Shaped:
         return json_bytes(self.body)
 
 
-def shape(call: Call, deployment: Deployment) -> Shaped:
-    """The request for `deployment`, without an output cap yet."""
+def shape(call: Call, deployment: Deployment, auto: Level | None = None) -> Shaped:
+    """The request for `deployment`, without an output cap yet. `auto` is what that reasoning effort means for it."""
     body = {name: value for name, value in call.body.items() if name not in OURS}
     if isinstance(body.get("provider"), str):
         del body["provider"]
@@ -86,25 +86,27 @@ def shape(call: Call, deployment: Deployment) -> Shaped:
     for name, value in deployment.params.items():
         if name not in CAPS and name not in body and not (controlled and name in CONTROLS):
             body[name] = value
-    wish, unsaid = _wish(call, body, deployment) if call.api == "chat" else (None, ())
+    wish, unsaid = _wish(call, body, deployment, auto) if call.api == "chat" else (None, ())
     requested = _take_cap(body, deployment) if call.api == "chat" else None
     if call.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return Shaped(call.api, deployment, body, requested_cap=requested, warnings=(*warnings, *unsaid), wish=wish)
 
 
-def _wish(call: Call, body: Json, deployment: Deployment) -> tuple[Asked | None, tuple[str, ...]]:
+def _wish(call: Call, body: Json, deployment: Deployment, auto: Level | None) -> tuple[Asked | None, tuple[str, ...]]:
     """The reasoning that is asked for in words that are not the provider's own, which leave the body; and what else of
     it is not sent. Raises `InvalidRequest` for an effort that is not on the scale."""
     family = deployment.family
     tokens = call.body.get("thinking_budget")
     if family is None:
-        unknown = f"thinking_budget is not sent to {deployment.id}: it is not known how it thinks"
-        return None, () if tokens is None else (unknown,)
+        named = ["thinking_budget"] if tokens is not None else []
+        if body.get("reasoning_effort") == "auto":
+            named.append(f"reasoning_effort {body.pop('reasoning_effort')}")
+        return None, tuple(f"{each} is not sent to {deployment.id}: it is not known how it thinks" for each in named)
     if tokens is not None:
         body["thinking_budget"] = tokens
     _check_effort(body)
-    wish = asked(body, family.native)
+    wish = asked(body, family.native, auto)
     unsaid = []
     for name in CONTROLS:
         # `output_config` may hold more than an effort, which is written over.

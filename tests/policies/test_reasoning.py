@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from scribe_router.config.documents import load
 from scribe_router.config.knowledge import SHIPPED
+from scribe_router.exchange import Level
 from scribe_router.policies.reasoning import (
     LEVELS,
     VISIBLE,
     Asked,
     Family,
-    Level,
     ReasoningKnowledge,
     asked,
     encode,

@@ -1,0 +1,56 @@
+"""What the planner looks at in a request. Knows a call's body; never what is configured for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scribe_router.exchange import Api, Call, Lane, Level
+from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.reasoning import Asked, asked
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the planner looks at in a request. `letters` are those of its messages, `task` is what its metadata says."""
+
+    api: Api
+    model: str
+    tools: bool = False
+    wish: Asked | None = None
+    letters: int = 0
+    task: str | None = None
+    fallback_enabled: bool = True
+    provider: str | None = None
+    lane: Lane | None = None
+
+    @property
+    def effort(self) -> Level | None:
+        """The level of reasoning that is wished for."""
+        return None if self.wish is None else self.wish.level
+
+
+def facts(call: Call, policy: EffortPolicy) -> Facts:
+    """The facts of a call, read from its body and its options; `policy` says what an effort of `auto` is."""
+    tools = bool(call.body.get("tools") or call.body.get("functions"))
+    letters = _letters(call.body.get("messages"))
+    metadata = call.body.get("metadata")
+    task = metadata.get("task") if isinstance(metadata, Mapping) else None
+    task = task if isinstance(task, str) else None
+    provider = call.body.get("provider")
+    return Facts(
+        api=call.api,
+        model=call.model,
+        wish=asked(call.body, (), policy.chosen(tools=tools, letters=letters, task=task)),
+        letters=letters,
+        task=task,
+        tools=tools,
+        fallback_enabled=call.body.get("fallback_enabled") is not False,
+        provider=call.options.provider or (provider if isinstance(provider, str) else None),
+        lane=call.options.lane,
+    )
+
+
+def _letters(messages: Any) -> int:
+    contents = [each.get("content") for each in messages or () if isinstance(each, Mapping)]
+    texts = [part.get("text") for content in contents for part in content or () if isinstance(part, Mapping)]
+    return sum(len(text) for text in (*contents, *texts) if isinstance(text, str))

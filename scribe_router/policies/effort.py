@@ -1,0 +1,52 @@
+"""How much a model reasons when nobody says, and what `auto` means: `policies/effort.yaml`. Knows a request's facts."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from scribe_router.exchange import Level
+from scribe_router.policies.schema import Shape
+
+
+class Rule(Shape):
+    """`effort` for a request that is all that the rule says: with `tools`, with more than `longer_than` letters in its
+    messages, with a `metadata.task` among `task`. A rule that says nothing holds for every request."""
+
+    effort: Level
+    tools: bool | None = None
+    longer_than: int | None = Field(default=None, ge=0)
+    task: tuple[str, ...] | None = None
+
+    def holds(self, *, tools: bool, letters: int, task: str | None) -> bool:
+        """Whether the rule is for a request like this."""
+        return (
+            self.tools in (None, tools)
+            and (self.longer_than is None or letters > self.longer_than)
+            and (self.task is None or task in self.task)
+        )
+
+
+class EffortPolicy(Shape):
+    """`auto` are rules, the first that holds decides. `defaults` are for requests that say nothing: a level, or auto,
+    by the name of a model or of a provider (the model's counts). With `strict` a candidate that lacks the level is left
+    out, and a request for which none is left is refused."""
+
+    strict: bool = False
+    defaults: Mapping[str, Level | Literal["auto"] | None] = Field(default_factory=dict)
+    auto: tuple[Rule, ...] = ()
+
+    @field_validator("defaults", mode="before")
+    @classmethod
+    def _empty_is_none(cls, defaults: Any) -> Any:
+        """A variable that is not set is an empty text."""
+        return {name: level or None for name, level in defaults.items()} if isinstance(defaults, dict) else defaults
+
+    def default(self, model: str, provider: str) -> str | None:
+        """What a deployment is asked for when the request says nothing; None leaves it to the model."""
+        return self.defaults.get(model) or self.defaults.get(provider)
+
+    def chosen(self, *, tools: bool, letters: int, task: str | None) -> Level | None:
+        """What `auto` means for a request; None where no rule holds: it is left to the model."""
+        found = (rule.effort for rule in self.auto if rule.holds(tools=tools, letters=letters, task=task))
+        return next(found, None)
