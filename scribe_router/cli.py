@@ -6,11 +6,13 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from scribe_router import __version__
+from scribe_router.cli_ledger import ledger
+from scribe_router.cli_options import AsSandbox, Config, EnvFile, Policies, fail, load, place, registry
 from scribe_router.errors import ConfigError, RequestError, ScribeError
 
 app = typer.Typer(
@@ -21,17 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="litellm_config.yaml; default $SCRIBE_CONFIG, then the one in this folder."),
-]
-Policies = Annotated[
-    Path | None,
-    typer.Option("--policies", help="Folder of policies; default $SCRIBE_POLICIES, then policies/ beside it."),
-]
-AsSandbox = Annotated[bool, typer.Option("--sandbox", help="As with serve --sandbox: no deployment lacks its key.")]
-EnvFile = Annotated[Path | None, typer.Option("--env-file", help="NAME=value lines, added to the environment.")]
+app.add_typer(ledger, name="ledger")
 
 
 @app.command()
@@ -50,7 +42,7 @@ def serve(
     from scribe_router.sandbox import SandboxThread
     from scribe_router.server import boot
 
-    found_config, folder = _place(config, policies, env_file)
+    found_config, folder = place(config, policies, env_file)
     os.environ[boot.CONFIG] = str(found_config.absolute())  # worker processes read it
     if folder is not None:
         os.environ[boot.POLICIES] = str(folder.absolute())
@@ -64,9 +56,9 @@ def serve(
         boot.check_address(found, host)
         bound = boot.bind(host, port)
     except ConfigError as error:
-        _fail(error)
+        fail(error)
     except OSError as error:
-        _fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port")
+        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port")
     _say_hello(found, host, bound.getsockname()[1])
     try:
         boot.run(bound, workers)
@@ -83,12 +75,12 @@ def check(
     env_file: EnvFile = None,
 ) -> None:
     """Check every file at once: each problem is one line, file:line:column: place: problem."""
-    loaded = _load(config, policies, env_file)
+    loaded = load(config, policies, env_file)
     for problem in loaded.problems:
         typer.echo(str(problem), err=True)
     if loaded.registry is None:
         count = len(loaded.errors)
-        _fail(f"{count} error{'s' if count != 1 else ''}")
+        fail(f"{count} error{'s' if count != 1 else ''}")
     found = loaded.registry
     if resolved:
         from scribe_router.config.resolved import resolved as expanded
@@ -149,17 +141,17 @@ def explain(
     from scribe_router.policies.reasoning import LEVELS
 
     if api not in ("chat", "embeddings"):
-        _fail(f"--api is chat or embeddings, not {api}")
-    found = _registry(config, policies, env_file, sandbox=sandbox)
+        fail(f"--api is chat or embeddings, not {api}")
+    found = registry(config, policies, env_file, sandbox=sandbox)
     if effort is not None and effort not in (*LEVELS, "auto"):
-        _fail(f"there is no effort {effort}{did_you_mean(effort, LEVELS)}; it is one of {', '.join(LEVELS)}, auto")
+        fail(f"there is no effort {effort}{did_you_mean(effort, LEVELS)}; it is one of {', '.join(LEVELS)}, auto")
     asked = {"model": model, "reasoning_effort": effort}
     body = {**_request(request), **{name: value for name, value in asked.items() if value}}
     try:
         call = Call("embeddings" if api == "embeddings" else "chat", body)
         typer.echo(describe(plan(facts(call, found.effort), found, Snapshot(datetime.now(UTC).date(), seed)), found))
     except RequestError as error:
-        _fail(f"{error.code}: {error.message}")
+        fail(f"{error.code}: {error.message}")
 
 
 @app.command()
@@ -169,14 +161,17 @@ def models(
     """List every name that can be asked for, and what is behind it."""
     from scribe_router.explain import listing
 
-    typer.echo(listing(_registry(config, policies, env_file, sandbox=sandbox)))
+    typer.echo(listing(registry(config, policies, env_file, sandbox=sandbox)))
 
 
 @app.command()
 def spend(
     by: Annotated[
         str,
-        typer.Option(help="Columns, with commas: model, deployment, provider, user, key, lane, day, mark, outcome."),
+        typer.Option(
+            help="Columns, with commas: model, deployment, provider, user, key, lane, day, mark, outcome. "
+            "Or limit alone: what is spent of each limit, and where its window will end at this pace."
+        ),
     ] = "model",
     since: Annotated[str | None, typer.Option(help="From this day on (UTC), as 2026-11-20; default: all.")] = None,
     form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
@@ -184,15 +179,26 @@ def spend(
     policies: Policies = None,
     env_file: EnvFile = None,
 ) -> None:
-    """Say what was spent, from the ledger, and how far the limits are used up."""
+    """Say what was spent, from the ledger, and how far the limits are used up.
+
+    The forecast is what will be spent at the window's end if money goes on being spent as in the part of the window
+    that is over; it is empty during the first tenth, and for a limit without an end.
+    """
     import asyncio
+    import time
 
     from scribe_router import reports
+    from scribe_router.stores import existing_ledger
 
     try:
-        typer.echo(asyncio.run(reports.spent(_registry(config, policies, env_file, sandbox=False), by, since, form)))
+        asked = reports.question(by, since, form)
+        found = registry(config, policies, env_file, sandbox=False)
+        with existing_ledger(found.store.url, found.store.durability) as books:
+            typer.echo(asyncio.run(reports.answer(books, found.budgets, asked, time.time())))
+    except reports.WrongArgument as error:
+        fail(f"--{error}")
     except (ValueError, ScribeError) as error:
-        _fail(error)
+        fail(error)
 
 
 @app.command()
@@ -222,7 +228,7 @@ def sandbox(
     except KeyboardInterrupt:
         return
     except OSError as error:
-        _fail(f"cannot listen on {host}:{port}: {error.strerror}")
+        fail(f"cannot listen on {host}:{port}: {error.strerror}")
 
 
 @app.callback(invoke_without_command=True)
@@ -232,49 +238,15 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-def _place(config: Path | None, policies: Path | None, env_file: Path | None) -> tuple[Path, Path | None]:
-    """Where the files are."""
-    if env_file is not None:
-        from dotenv import dotenv_values
-
-        if not env_file.is_file():
-            _fail(f"{env_file} is not there")
-        os.environ.update({name: value for name, value in dotenv_values(env_file).items() if value is not None})
-    found = config or Path(os.environ.get("SCRIBE_CONFIG") or "litellm_config.yaml")
-    if not found.is_file():
-        _fail(f"{found} is not there; scribe-router init . writes one, --config names another")
-    folder = policies or (Path(value) if (value := os.environ.get("SCRIBE_POLICIES")) else None)
-    if folder is not None and not folder.is_dir():
-        _fail(f"{folder} is not a folder")
-    return found, folder
-
-
-def _load(config: Path | None, policies: Path | None, env_file: Path | None) -> Any:
-    from scribe_router.config.load import load_config
-
-    found, folder = _place(config, policies, env_file)
-    return load_config(found, folder, os.environ)
-
-
-def _registry(config: Path | None, policies: Path | None, env_file: Path | None, *, sandbox: bool) -> Any:
-    from scribe_router.sandboxed import sandboxed
-
-    try:
-        found = _load(config, policies, env_file).or_raise()
-    except ConfigError as error:
-        _fail(error)
-    return sandboxed(found, "http://sandbox") if sandbox else found
-
-
 def _request(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
         body = json.loads(sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        _fail(f"{path}: {error}")
+        fail(f"{path}: {error}")
     if not isinstance(body, dict):
-        _fail(f"{path}: expected a JSON object, a request's body")
+        fail(f"{path}: expected a JSON object, a request's body")
     return body
 
 
@@ -288,11 +260,6 @@ def _say_hello(registry: Any, host: str, port: int) -> None:
     from scribe_router.explain import greeting
 
     typer.echo(greeting(registry, f"http://{'[' + host + ']' if ':' in host else host}:{port}"))
-
-
-def _fail(message: object) -> NoReturn:
-    typer.echo(str(message), err=True)
-    raise typer.Exit(1)
 
 
 def main() -> None:

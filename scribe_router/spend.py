@@ -12,13 +12,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scribe_router.exchange import usd
-from scribe_router.policies.budgets import NANO, BudgetsPolicy, opened
+from scribe_router.policies.alerts import Standing, forecast
+from scribe_router.policies.budgets import BudgetsPolicy, opened
 from scribe_router.stores.contract import Counter
 
 COLUMNS = ("model", "deployment", "provider", "user", "key", "lane", "day", "mark", "outcome")
+# In place of columns: the limits whose windows are open, and no sums.
+LIMITS = ("limit",)
+STANDING = ("limit", "scope", "window", "usd", "reserved", "cap", "left", "forecast")
 _HEAD = ("attempts", "input", "output", "usd", "in doubt", "reserved")
 # Marks of figures that are not the truth but the most that it can be.
-_DOUBTFUL = ("bound", "doubt", "swept")
+DOUBTFUL = ("bound", "doubt", "swept")
 
 
 @dataclass(slots=True)
@@ -40,11 +44,12 @@ class Line:
 
 @dataclass(slots=True)
 class Report:
-    """Lines by group, dearest first, and their total."""
+    """Lines by group, dearest first, their total, and how far the limits are used up (None: not asked for)."""
 
     by: tuple[str, ...]
     lines: list[Line] = field(default_factory=list)
     total: Line = field(default_factory=lambda: Line(()))
+    limits: list[Standing] | None = None
 
 
 async def summarise(rows: AsyncIterator[Mapping[str, Any]], by: tuple[str, ...], since: float) -> Report:
@@ -73,24 +78,36 @@ def _add(line: Line, row: Mapping[str, Any]) -> None:
     line.input += usage.get("input", 0)
     line.output += usage.get("output", 0)
     line.cost += cost
-    line.doubtful += cost if row["mark"] in _DOUBTFUL else 0
+    line.doubtful += cost if row["mark"] in DOUBTFUL else 0
     line.reserved += row["granted"] if row["state"] == "reserved" else 0
 
 
 def as_table(report: Report) -> str:
     """The report for a person."""
+    if report.by == LIMITS:
+        return _limits(report.limits)
     head = (*report.by, *_HEAD)
     total = ("total", *("" for _ in report.by))[: len(report.by)]
     lines = [line.cells() for line in report.lines] if report.by else []
-    return _aligned([head, *lines, (*total, *report.total.cells())], left=len(report.by))
+    text = aligned([head, *lines, (*total, *report.total.cells())], left=len(report.by))
+    return text if report.limits is None else f"{text}\n\n{_limits(report.limits)}"
+
+
+def _limits(standings: list[Standing] | None) -> str:
+    rows = [tuple(value or "" for value in _standing(each).values()) for each in standings or ()]
+    return aligned([STANDING, *rows], left=3) if rows else "no limit has been used in a window that is open"
 
 
 def as_csv(report: Report) -> str:
     """The report for a spreadsheet, without the total."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*report.by, *(name.replace(" ", "_") for name in _HEAD)))
-    writer.writerows(line.cells() for line in report.lines or [report.total])
+    if report.by == LIMITS:
+        writer.writerow(STANDING)
+        writer.writerows(_standing(each).values() for each in report.limits or ())
+    else:
+        writer.writerow((*report.by, *(name.replace(" ", "_") for name in _HEAD)))
+        writer.writerows(line.cells() for line in report.lines or [report.total])
     return text.getvalue().rstrip("\n")
 
 
@@ -102,28 +119,34 @@ def as_json(report: Report) -> str:
         counts = {"attempts": line.attempts, "input": line.input, "output": line.output}
         return named | counts | {"usd": usd(line.cost), "in_doubt": usd(line.doubtful), "reserved": usd(line.reserved)}
 
-    return json.dumps({"lines": [shown(line) for line in report.lines], "total": shown(report.total)}, indent=2)
+    sums = {"lines": [shown(line) for line in report.lines], "total": shown(report.total)}
+    limits = {"limits": [_standing(each) for each in report.limits or ()]}
+    return json.dumps(limits if report.by == LIMITS else sums | limits, indent=2)
 
 
-def limits(policy: BudgetsPolicy, counters: Iterable[Counter], now: float) -> str:
-    """Each counter whose window is open: what is spent and reserved of its cap, and where it ends at this pace."""
-    rows: list[tuple[str, ...]] = [("limit", "for", "window", "usd", "reserved", "cap", "left", "at this pace")]
-    by_id = {limit.id: limit for limit in policy.limits}
+def _standing(each: Standing) -> dict[str, str | None]:
+    money = [usd(amount) for amount in (each.settled, each.reserved, each.cap, each.left)]
+    ahead = None if each.forecast is None else usd(each.forecast)
+    return dict(zip(STANDING, (each.limit, each.scope, each.window, *money, ahead), strict=True))
+
+
+def standings(policy: BudgetsPolicy, counters: Iterable[Counter], now: float) -> list[Standing]:
+    """Each counter whose window is open, with what is spent and reserved of its cap, and where it ends at this pace."""
+    by_id = {limit.id: (limit, opened(limit, now)) for limit in policy.limits}
+    found = []
     for counter in sorted(counters, key=lambda each: each.name):
         name, _, rest = counter.name.partition("|")
         scope, _, window = rest.rpartition("|")
-        limit = by_id.get(name)
-        if limit is None or (found := opened(limit, now)).name != window:
+        limit, current = by_id.get(name, (None, None))
+        if limit is None or current is None or current.name != window:
             continue
-        gone = None if found.end is None else (now - found.start) / (found.end - found.start)
-        pace = f"{counter.settled / gone / NANO:.4f}" if gone else ""
-        left = limit.cap - counter.settled - counter.reserved
-        money = (counter.settled, counter.reserved, limit.cap, left)
-        rows.append((name, scope, window, *(usd(amount) for amount in money), pace))
-    return _aligned(rows, left=3) if len(rows) > 1 else "no limit has been used in a window that is open"
+        ahead = forecast(counter.settled, current.start, current.end, now)
+        found.append(Standing(name, scope, window, limit.cap, counter.settled, counter.reserved, ahead))
+    return found
 
 
-def _aligned(rows: list[tuple[str, ...]], left: int) -> str:
+def aligned(rows: list[tuple[str, ...]], left: int) -> str:
+    """Columns, the first `left` of them text, the others figures."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (
         "  ".join(

@@ -17,7 +17,7 @@ from scribe_router.exchange import usd
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.router import Router
 from scribe_router.sandbox import running_sandbox
-from scribe_router.spend import COLUMNS, as_csv, as_json, as_table, limits, summarise
+from scribe_router.spend import COLUMNS, LIMITS, Report, as_csv, as_json, as_table, standings, summarise
 from scribe_router.stores.contract import Counter
 from tests.support.yaml_text import registry_from
 
@@ -67,11 +67,17 @@ def test_limits_of_open_windows() -> None:
         Counter("ever|all|total", 3, 0),
         Counter("gone|all|total", 3, 0),
     ]
-    text = limits(BudgetsPolicy.model_validate({"limits": rows}), counters, NOON)
-    assert text == dedent("""\
-        limit  for       window              usd  reserved  cap         left  at this pace
-        day    user:a|b  2026-11-20          0.5      0.25    2         1.25        1.0000
+    report = Report(LIMITS, limits=standings(BudgetsPolicy.model_validate({"limits": rows}), counters, NOON))
+    assert as_table(report) == dedent("""\
+        limit  scope     window              usd  reserved  cap         left  forecast
+        day    user:a|b  2026-11-20          0.5      0.25    2         1.25         1
         ever   all       total       0.000000003         0    9  8.999999997""")
+    assert as_csv(report) == dedent("""\
+        limit,scope,window,usd,reserved,cap,left,forecast
+        day,user:a|b,2026-11-20,0.5,0.25,2,1.25,1
+        ever,all,total,0.000000003,0,9,8.999999997,""")
+    day, ever = json.loads(as_json(report))["limits"]
+    assert (day["scope"], day["forecast"], ever["forecast"]) == ("user:a|b", "1", None)
 
 
 def test_the_command_agrees_with_the_ledger(tmp_path: Path) -> None:
@@ -101,14 +107,18 @@ def test_the_command_agrees_with_the_ledger(tmp_path: Path) -> None:
     shown = runner.invoke(app, ["spend", *place]).output
     assert "day    user:local" in shown
     assert "0.00132" in shown
+    (limit,) = json.loads(runner.invoke(app, ["spend", "--by", "limit", "--format", "json", *place]).output)["limits"]
+    assert (limit["usd"], limit["cap"], limit["left"]) == ("0.00132", "5", "4.99868")
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--by", "nodel"], "there is no column nodel, did you mean model?"),
-        (["--format", "xml"], "--format is table, csv, json, not xml"),
-        (["--since", "yesterday"], "--since takes a day such as 2026-11-20, not yesterday"),
+        (["--by", "nodel"], "--by: there is no column nodel, did you mean model?"),
+        (["--by", "limit,user"], "--by: limit stands alone"),
+        (["--by", "limit", "--since", "2026-11-20"], "--since: a limit counts since its window began; leave this out"),
+        (["--format", "xml"], "--format: table or csv or json, not xml"),
+        (["--since", "yesterday"], "--since: a day such as 2026-11-20, not yesterday"),
     ],
 )
 def test_what_makes_no_sense(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -1,5 +1,7 @@
 """State that outlives a request. A store keeps rows and counters exact; it does not know what a budget means."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from scribe_router.stores.contract import Ledger
@@ -19,3 +21,16 @@ def open_ledger(url: str, durability: str = "normal") -> Ledger:
     from scribe_router.stores.sqlite import SqliteLedger
 
     return SqliteLedger(Path(path), full_sync=durability == "full")
+
+
+@contextmanager
+def existing_ledger(url: str, durability: str) -> Iterator[Ledger]:
+    """The ledger at `url`, closed at the end. Raises `ValueError` where there is none: looking makes no file."""
+    scheme, _, path = url.partition(":")
+    if scheme == "sqlite" and not Path(path).exists():
+        raise ValueError(f"there is no ledger at {path} yet; it comes with the first call")
+    ledger = open_ledger(url, durability)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

@@ -4,7 +4,7 @@ A row is written and its charges are reserved in one step, before any byte goes 
 reservation with the truth, once, from what the row stored. Amounts are integer nano-dollars, times float seconds.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,8 +86,8 @@ class Counter:
     reserved: int
 
 
-class Ledger(Protocol):
-    """The contract of both stores. Every method may raise `StoreUnavailable`, `settle` only after `close`."""
+class Accounting(Protocol):
+    """What one attempt needs of a ledger."""
 
     async def reserve(self, row: Row, floor: int) -> Granted | Refused:
         """Reserve `row.bound`, or as much as every charge has left if that is at least `floor`.
@@ -98,6 +98,10 @@ class Ledger(Protocol):
     def settle(self, settlement: Settlement) -> None:
         """Replace the reservation by the truth. Cannot be cancelled; the first call for an attempt counts, and one
         more may replace a provisional settlement of a sweep."""
+
+
+class Ledger(Accounting, Protocol):
+    """The contract of both stores. Every method may raise `StoreUnavailable`, `settle` only after `close`."""
 
     async def flush(self) -> None:
         """Wait until everything handed to `settle` so far is committed."""
@@ -111,8 +115,8 @@ class Ledger(Protocol):
     async def rebuild(self) -> list[str]:
         """Write the counters anew from the rows; one line for each that changed."""
 
-    async def counters(self) -> dict[str, Counter]:
-        """Every counter by name, for explain, reports and the self-check."""
+    async def counters(self, names: Collection[str] | None = None) -> dict[str, Counter]:
+        """Counters by name, every one or those of `names` that exist; all settlements so far are in them."""
 
     async def rows(self, *, exchange: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Rows, newest first."""
@@ -126,6 +130,15 @@ class Ledger(Protocol):
 
     async def check(self) -> list[str]:
         """Compare counters with rows; one line for each difference, empty when they agree."""
+
+    async def note(self, name: str, text: str) -> bool:
+        """Keep a note for good, unless its name is taken; whether this text is the one that is kept.
+
+        Idempotent: of all who note different texts under one name, one is told yes, however often it asks.
+        """
+
+    async def notes(self, prefix: str) -> dict[str, str]:
+        """The notes whose names begin with `prefix`, in the order of their names."""
 
     def close(self) -> None:
         """Commit what is pending and let go of the files. Idempotent."""

@@ -9,7 +9,7 @@ This module knows the contract, and what is answered to whom. It must never know
 import asyncio
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -108,9 +108,9 @@ class RedisLedger:
         found = await self._call(Batch([Release(attempt, at) for attempt in attempts]), FLUSHING) if attempts else []
         return sum(what in ("settled", "apply") for what in found)
 
-    async def counters(self) -> dict[str, Counter]:
-        """Every counter by name, all settlements so far included."""
-        return await self._read(Reports.counters)
+    async def counters(self, names: Collection[str] | None = None) -> dict[str, Counter]:
+        """Counters by name, every one or those of `names` that exist; all settlements so far are in them."""
+        return await self._read(lambda reports: reports.counters(names))
 
     async def rows(self, *, exchange: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Rows, newest first, with charges, price and usage as objects."""
@@ -140,6 +140,14 @@ class RedisLedger:
 
         await self.flush()
         return await asyncio.to_thread(self._run, fold, writes=True)
+
+    async def note(self, name: str, text: str) -> bool:
+        """Keep a note for good, unless its name is taken; whether this text is the one that is kept."""
+        return await asyncio.to_thread(self._run, lambda reports: reports.note(name, text), writes=True)
+
+    async def notes(self, prefix: str) -> dict[str, str]:
+        """The notes whose names begin with `prefix`, in the order of their names."""
+        return await self._read(lambda reports: reports.notes(prefix))
 
     def close(self) -> None:
         """Write what is pending, end the thread. What is still reserved becomes a sweep's."""

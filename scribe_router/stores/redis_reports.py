@@ -5,7 +5,7 @@ Each runs on a connection of its own, in a thread of the caller, so that reservi
 
 import heapq
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from scribe_router.stores import redis_scripts as one
@@ -36,14 +36,28 @@ class Reports:
                 raise answer
         return answers
 
-    def counters(self) -> dict[str, Counter]:
-        """Every counter by name."""
-        found = self.ask(Call(f"{shard}names", ("SMEMBERS", f"{shard}names")) for shard in self.shards)
-        names = sorted(name for names in found for name in names)
+    def counters(self, names: Collection[str] | None = None) -> dict[str, Counter]:
+        """Every counter by name, or those of `names` that exist."""
+        if names is None:
+            found = self.ask(Call(f"{shard}names", ("SMEMBERS", f"{shard}names")) for shard in self.shards)
+            names = [name for names in found for name in names]
+        names = sorted(names)
         keys = [self.places.counter(name) for name in names]
         sums = self.ask(Call(key, ("HMGET", key, "settled", "reserved")) for key in keys)
-        pairs = zip(names, sums, strict=True)
+        pairs = ((name, pair) for name, pair in zip(names, sums, strict=True) if pair != [None, None])
         return {name: Counter(name, int(settled or 0), int(reserved or 0)) for name, (settled, reserved) in pairs}
+
+    def note(self, name: str, text: str) -> bool:
+        """Keep a note unless its name is taken; whether this text is the one that is kept."""
+        key = f"{self.shards[0]}notes"
+        _, kept = self.ask([Call(key, ("HSETNX", key, name, text)), Call(key, ("HGET", key, name))])
+        return bool(kept == text)
+
+    def notes(self, prefix: str) -> dict[str, str]:
+        """Notes by name."""
+        key = f"{self.shards[0]}notes"
+        found = _pairs(self.ask([Call(key, ("HGETALL", key))])[0])
+        return dict(sorted(pair for pair in found if pair[0].startswith(prefix)))
 
     def newest(self, exchange: str | None, limit: int) -> list[dict[str, Any]]:
         """Rows, newest first, of one exchange or of all."""

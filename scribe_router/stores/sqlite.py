@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -89,9 +89,9 @@ class SqliteLedger:
         """Settle provisionally what ended processes had reserved; how many rows. It also runs by itself."""
         return cast("int", await self._writer.call(lambda book: book.sweep()))
 
-    async def counters(self) -> dict[str, Counter]:
-        """Every counter by name, all settlements so far included."""
-        return await self._read(reports.counters)
+    async def counters(self, names: Collection[str] | None = None) -> dict[str, Counter]:
+        """Counters by name, every one or those of `names` that exist; all settlements so far are in them."""
+        return await self._read(lambda reader: reports.counters(reader, names))
 
     async def rows(self, *, exchange: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Rows, newest first, with charges, price and usage as objects."""
@@ -124,6 +124,14 @@ class SqliteLedger:
         while count := await self._writer.call(lambda book: upkeep.fold(book.connection, before, FOLDING)):
             folded += count
         return folded
+
+    async def note(self, name: str, text: str) -> bool:
+        """Keep a note for good, unless its name is taken; whether this text is the one that is kept."""
+        return cast("bool", await self._writer.call(lambda book: upkeep.note(book.connection, name, text)))
+
+    async def notes(self, prefix: str) -> dict[str, str]:
+        """The notes whose names begin with `prefix`, in the order of their names."""
+        return await self._read(lambda reader: reports.notes(reader, prefix))
 
     async def backup(self, path: Path) -> None:
         """Copy the ledger to `path` while it is in use. What is reserved in it is swept when the copy is opened."""

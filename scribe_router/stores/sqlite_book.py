@@ -18,7 +18,7 @@ from scribe_router.stores.selfcheck import charge_dict
 from scribe_router.stores.sqlite_owners import Owner, bury, owners
 from scribe_router.stores.sqlite_upkeep import seed
 
-VERSION = 2
+VERSION = 3
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
     attempt TEXT PRIMARY KEY, exchange TEXT NOT NULL, principal TEXT NOT NULL, user TEXT NOT NULL,
@@ -34,11 +34,13 @@ CREATE INDEX IF NOT EXISTS reserved_by_owner ON attempts (owner) WHERE state = '
 CREATE TABLE IF NOT EXISTS counters (
     name TEXT PRIMARY KEY, settled INTEGER NOT NULL, reserved INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (name TEXT PRIMARY KEY, settled INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
 # From a version to the next.
 MIGRATIONS = {
     1: """ALTER TABLE attempts ADD COLUMN team TEXT NOT NULL DEFAULT '';
-        ALTER TABLE attempts ADD COLUMN model_name TEXT NOT NULL DEFAULT '';"""
+        ALTER TABLE attempts ADD COLUMN model_name TEXT NOT NULL DEFAULT '';""",
+    2: "CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;",
 }
 GRANTED = "SELECT granted FROM attempts WHERE attempt = ?"
 COUNTER = "SELECT settled, reserved FROM counters WHERE name = ?"

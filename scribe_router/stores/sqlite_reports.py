@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from scribe_router.stores.contract import Counter
 
 PAGE = 500
+COUNTERS = "SELECT name, settled, reserved FROM counters"
+NAMED = "SELECT name, settled, reserved FROM counters WHERE name IN (SELECT value FROM json_each(?))"
 
 
 @contextmanager
@@ -21,9 +23,17 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         yield reader
 
 
-def counters(reader: sqlite3.Connection) -> dict[str, Counter]:
-    """Every counter by name."""
-    return {row[0]: Counter(*row) for row in reader.execute("SELECT name, settled, reserved FROM counters")}
+def counters(reader: sqlite3.Connection, names: Collection[str] | None = None) -> dict[str, Counter]:
+    """Every counter by name, or those of `names` that exist."""
+    found = reader.execute(COUNTERS) if names is None else reader.execute(NAMED, (json.dumps(list(names)),))
+    return {row[0]: Counter(*row) for row in found}
+
+
+def notes(reader: sqlite3.Connection, prefix: str) -> dict[str, str]:
+    """Notes by name."""
+    return dict(
+        reader.execute("SELECT name, text FROM notes WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix))
+    )
 
 
 def newest(reader: sqlite3.Connection, exchange: str | None, limit: int) -> list[dict[str, Any]]:

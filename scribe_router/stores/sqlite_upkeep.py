@@ -36,6 +36,8 @@ FOLD = """INSERT INTO checkpoints (name, settled)
     SELECT json_extract(charge.value, '$.counter'), coalesce(cost, 0)
     FROM attempts, json_each(attempts.charges) AS charge WHERE attempt = ?
     ON CONFLICT (name) DO UPDATE SET settled = settled + excluded.settled"""
+NOTE = "INSERT INTO notes (name, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
+NOTED = "SELECT text FROM notes WHERE name = ?"
 DELETE = "DELETE FROM attempts WHERE attempt = ?"
 
 
@@ -64,6 +66,12 @@ def release(connection: sqlite3.Connection, attempts: Sequence[str], at: float) 
             connection.execute(RELEASE, (Mark.RELEASED, at, attempt))
             count += 1
     return count
+
+
+def note(connection: sqlite3.Connection, name: str, text: str) -> bool:
+    """Write a note unless its name is taken; whether this text is the one that is kept."""
+    connection.execute(NOTE, (name, text))
+    return bool(connection.execute(NOTED, (name,)).fetchone()[0] == text)
 
 
 def recounted(connection: sqlite3.Connection) -> Sums:

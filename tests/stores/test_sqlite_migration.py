@@ -50,6 +50,7 @@ async def test_the_first_version_is_brought_up(tmp_path: Path) -> None:
     assert (counter.settled, counter.reserved) == (19, 0)
     assert [each["attempt"] for each in await several[0].rows()][-1] == "old"
     assert await several[0].check() == []
+    assert sum(await asyncio.gather(*(each.note("who", str(at)) for at, each in enumerate(several)))) == 1
     new = SqliteLedger(fresh)
     await new.flush()
     for each in (*several, new):

@@ -181,3 +181,19 @@ async def test_amounts_are_exact_to_the_last_nano_dollar(ledger: Ledger) -> None
     assert await ledger.reserve(row("four", 2**53 + 1, even), 2**53 + 1) == Refused(even, settled=0, reserved=0)
     assert await ledger.reserve(row("four", 2**53 + 1, even), 0) == Granted(2**53)
     assert await ledger.check() == []
+
+
+async def test_counters_by_name(ledger: Ledger) -> None:
+    await ledger.reserve(row("one", 30, DAY, charge("other", 100)), 30)
+    assert await ledger.counters([DAY.counter, "nobody"]) == {DAY.counter: Counter(DAY.counter, 0, 30)}
+    assert await ledger.counters([]) == {}
+    assert len(await ledger.counters()) == 2
+
+
+async def test_a_note_is_kept_once(ledger: Ledger) -> None:
+    assert await ledger.note("told|b", "me") is True
+    assert await ledger.note("told|b", "you") is False
+    assert await ledger.note("told|b", "me") is True, "whoever heard no answer may ask again"
+    await ledger.note("told|a", "you")
+    await ledger.note("toll", "nobody")
+    assert list((await ledger.notes("told|")).items()) == [("told|a", "you"), ("told|b", "me")]

@@ -1,0 +1,62 @@
+"""What commands share: the options that say where the files are, and the error that ends a command in one line."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from scribe_router.errors import ConfigError
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="litellm_config.yaml; default $SCRIBE_CONFIG, then the one in this folder."),
+]
+Policies = Annotated[
+    Path | None,
+    typer.Option("--policies", help="Folder of policies; default $SCRIBE_POLICIES, then policies/ beside it."),
+]
+AsSandbox = Annotated[bool, typer.Option("--sandbox", help="As with serve --sandbox: no deployment lacks its key.")]
+EnvFile = Annotated[Path | None, typer.Option("--env-file", help="NAME=value lines, added to the environment.")]
+
+
+def place(config: Path | None, policies: Path | None, env_file: Path | None) -> tuple[Path, Path | None]:
+    """Where the files are: `litellm_config.yaml`, and the folder of policies if one is named."""
+    if env_file is not None:
+        from dotenv import dotenv_values
+
+        if not env_file.is_file():
+            fail(f"{env_file} is not there")
+        os.environ.update({name: value for name, value in dotenv_values(env_file).items() if value is not None})
+    found = config or Path(os.environ.get("SCRIBE_CONFIG") or "litellm_config.yaml")
+    if not found.is_file():
+        fail(f"{found} is not there; scribe-router init . writes one, --config names another")
+    folder = policies or (Path(value) if (value := os.environ.get("SCRIBE_POLICIES")) else None)
+    if folder is not None and not folder.is_dir():
+        fail(f"{folder} is not a folder")
+    return found, folder
+
+
+def load(config: Path | None, policies: Path | None, env_file: Path | None) -> Any:
+    """The configuration with its problems."""
+    from scribe_router.config.load import load_config
+
+    found, folder = place(config, policies, env_file)
+    return load_config(found, folder, os.environ)
+
+
+def registry(config: Path | None, policies: Path | None, env_file: Path | None, *, sandbox: bool) -> Any:
+    """The registry, or the end of the command with every problem."""
+    from scribe_router.sandboxed import sandboxed
+
+    try:
+        found = load(config, policies, env_file).or_raise()
+    except ConfigError as error:
+        fail(error)
+    return sandboxed(found, "http://sandbox") if sandbox else found
+
+
+def fail(message: object) -> NoReturn:
+    """End the command with exit code 1 and this message."""
+    typer.echo(str(message), err=True)
+    raise typer.Exit(1)
