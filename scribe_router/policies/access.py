@@ -5,10 +5,11 @@ from typing import Literal
 
 from pydantic import SecretStr, field_validator
 
-from scribe_router.exchange import Principal
+from scribe_router.exchange import LOCAL, Principal
 from scribe_router.policies.schema import Shape
 
 SHORTEST = 20
+MASTER = Principal("master", "master")
 WELL_KNOWN = frozenset({"sk-1234", "changeme", "secret", "password", "sk-master", "sk-scribe-master"})
 
 
@@ -35,8 +36,13 @@ class AccessPolicy(Shape):
 def authenticate(policy: AccessPolicy | None, bearer: str | None, *, loopback: bool) -> Principal | None:
     """The principal of a caller, or None when it has to be refused. Timing does not depend on the key."""
     if policy is None:
-        return Principal("local", "local") if loopback else None
+        return LOCAL if loopback else None
     if bearer is None:
         return None
     expected = policy.master_key.get_secret_value().encode()
-    return Principal("master", "master") if hmac.compare_digest(bearer.encode(), expected) else None
+    return MASTER if hmac.compare_digest(bearer.encode(), expected) else None
+
+
+def administers(principal: Principal) -> bool:
+    """Whether a principal may see what others did: the master key, and without `access.yaml` whoever is on loopback."""
+    return principal in (LOCAL, MASTER)

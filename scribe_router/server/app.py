@@ -18,6 +18,7 @@ from scribe_router.exchange import LOCAL, Api, Call, CallOptions, Json, Principa
 from scribe_router.names import did_you_mean
 from scribe_router.registry import Registry
 from scribe_router.router import Router
+from scribe_router.server.admin import CLIENT_GONE, admin_routes
 from scribe_router.server.connection import ClientGone, while_connected
 from scribe_router.server.events import EventStream
 from scribe_router.server.guard import Guard, error_response
@@ -29,7 +30,6 @@ log = logging.getLogger("scribe_router.server")
 LARGEST_BODY = 64 * 1024 * 1024
 LONGEST_USER = 256
 READY_SECONDS = 0.5
-CLIENT_GONE = 499  # nobody reads it; logs and tests do
 
 
 def create_app(router: Router) -> Guard:
@@ -56,6 +56,7 @@ def create_app(router: Router) -> Guard:
     app.include_router(routes, prefix="/v1")
     app.include_router(routes, include_in_schema=False)
     app.include_router(_health(router, started))
+    app.include_router(admin_routes(router))
     return Guard(app, router.registry.access)
 
 

@@ -1,0 +1,62 @@
+"""What an operator asks over HTTP: `/admin/…`, for this machine's own principal or the master key."""
+
+import time
+from collections.abc import Collection
+
+from fastapi import APIRouter, Request
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+
+from scribe_router import reports
+from scribe_router.errors import InvalidRequest, PermissionDenied, Unavailable
+from scribe_router.exchange import LOCAL
+from scribe_router.names import did_you_mean
+from scribe_router.policies.access import administers
+from scribe_router.router import Router
+from scribe_router.server.connection import ClientGone, while_connected
+from scribe_router.stores.contract import StoreUnavailable
+
+FORMS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+CLIENT_GONE = 499  # nobody reads it; logs and tests do
+
+
+def admin_routes(router: Router) -> APIRouter:
+    """The routes. Whatever they read, they read a page at a time, and stop when the client hangs up."""
+    routes = APIRouter(prefix="/admin")
+
+    @routes.get("/spend")
+    async def spend(request: Request) -> Response:
+        _demand_administrator(request)
+        asked = _question(request.query_params)
+        work = reports.answer(router.ledger, router.registry.budgets, asked, time.time())
+        try:
+            text = await while_connected(request.receive, work)
+        except ClientGone:
+            return Response(status_code=CLIENT_GONE)
+        except StoreUnavailable as error:
+            raise Unavailable(str(error), retry_after=1.0) from error
+        return Response(text + "\n", media_type=FORMS[asked.form])
+
+    return routes
+
+
+def _demand_administrator(request: Request) -> None:
+    principal = getattr(request.state, "principal", LOCAL)
+    if not administers(principal):
+        raise PermissionDenied(f"{principal.name} may not see what others spend; use the master key", code="not_admin")
+
+
+def _question(asked: QueryParams) -> reports.Question:
+    """Raises `InvalidRequest` with the name of the parameter that makes no sense."""
+    _only(asked, ("by", "since", "format"))
+    try:
+        return reports.question(asked.get("by", "model"), asked.get("since"), asked.get("format", "json"), FORMS)
+    except reports.WrongArgument as error:
+        raise InvalidRequest(str(error), code="invalid_parameter", param=error.name) from None
+
+
+def _only(asked: QueryParams, known: Collection[str]) -> None:
+    for name in asked:
+        if name not in known:
+            text = f"there is no parameter {name[:50]}{did_you_mean(name, known)}"
+            raise InvalidRequest(text, code="unknown_parameter", param=name[:50])
