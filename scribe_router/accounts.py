@@ -18,7 +18,7 @@ from scribe_router.policies.settlement import settled
 from scribe_router.policies.usage import normalise
 from scribe_router.quote import Quote, quoted
 from scribe_router.registry import Deployment
-from scribe_router.stores.contract import Granted, Ledger, Refused, Row, Settlement, StoreUnavailable
+from scribe_router.stores.contract import Accounting, Granted, Refused, Row, Settlement, StoreUnavailable
 from scribe_router.upstream.shape import CAPS, Shaped, default_cap, input_ceiling
 
 log = logging.getLogger("scribe_router.accounts")
@@ -33,7 +33,7 @@ class Accounts:
     """
 
     def __init__(
-        self, ledger: Ledger, budgets: BudgetsPolicy, clock: Callable[[], float], *, needs_ledger: bool = True
+        self, ledger: Accounting, budgets: BudgetsPolicy, clock: Callable[[], float], *, needs_ledger: bool = True
     ) -> None:
         self._ledger, self._budgets, self._clock, self._needs_ledger = ledger, budgets, clock, needs_ledger
         self._exceeded: set[str] = set()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scribe_router.accounts import Accounts
+from scribe_router.alerts import Alerts
 from scribe_router.errors import (
     BudgetExceeded,
     DeadlineExceeded,
@@ -79,7 +80,8 @@ class Router(PythonApi):
         self.ledger = ledger if ledger is not None else open_ledger(registry.store.url, registry.store.durability)
         self.journal = Journal(Path(registry.store.journal) if registry.store.journal else None)
         self._clock, self._random = clock, randomness or random.Random()  # noqa: S311  (spreads load, guards nothing)
-        self._accounts = Accounts(self.ledger, registry.budgets, clock, needs_ledger=registry.needs_ledger)
+        self.alerts = Alerts(self.ledger, registry.budgets, clock)
+        self._accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
         self._wire, self._litellm = WireLane(), LiteLLMLane()
         self._lanes: dict[Lane, Forward] = {"wire": self._wire, "litellm": self._litellm}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -284,6 +286,7 @@ class Router(PythonApi):
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await self.alerts.aclose()
         await self._wire.aclose()
         self._litellm.close()
         self.ledger.close()

@@ -3,6 +3,7 @@
 Knows caps, scopes and windows; never how much is left, which only the store knows.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from decimal import Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from scribe_router.exchange import Charge
 from scribe_router.policies.schema import Shape
@@ -39,7 +40,7 @@ class Limit(Shape):
     names the counter. Windows begin in `time_zone`; a week begins on Monday. `when_short` is one action or several,
     tried in order: `clamp` asks for fewer output tokens, `downgrade` plans again with the model, group or alias
     `downgrade_to`, `reject` refuses, `observe` (alone) only counts. `unknown_parameters` says what becomes of a
-    request with a parameter that is not known to leave the price as it is.
+    request with a parameter that is not known to leave the price as it is. A warning is told at each part `warn_at` of the cap.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -51,6 +52,14 @@ class Limit(Shape):
     downgrade_to: str | None = None
     unknown_parameters: Literal["refuse", "pass"] = "refuse"
     time_zone: str = "UTC"
+    warn_at: Decimal | tuple[Decimal, ...] = Decimal("0.8")
+
+    @field_validator("warn_at")
+    @classmethod
+    def _parts(cls, warn_at: Decimal | tuple[Decimal, ...]) -> Decimal | tuple[Decimal, ...]:
+        if not all(0 < share <= 1 for share in ((warn_at,) if isinstance(warn_at, Decimal) else warn_at)):
+            raise ValueError("a part of the cap is above 0 and at most 1, such as 0.8")
+        return warn_at
 
     @field_validator("scope")
     @classmethod
@@ -104,6 +113,11 @@ class Limit(Shape):
         return (self.scope,) if isinstance(self.scope, str) else self.scope
 
     @property
+    def shares(self) -> tuple[Decimal, ...]:
+        """`warn_at` as a list."""
+        return (self.warn_at,) if isinstance(self.warn_at, Decimal) else self.warn_at
+
+    @property
     def actions(self) -> tuple[Action, ...]:
         """`when_short` as a list."""
         return (self.when_short,) if isinstance(self.when_short, str) else self.when_short
@@ -130,11 +144,19 @@ class Limit(Shape):
 
 class BudgetsPolicy(Shape):
     """All limits. `minimum_useful_output` and, for models that reason before they answer, `minimum_useful_reasoning`
-    are the fewest output tokens that a clamped request may be left with."""
+    are the fewest output tokens that a clamped request may be left with. Alerts are posted to `webhook`, a URL."""
 
     limits: tuple[Limit, ...] = ()
     minimum_useful_output: int = Field(default=64, ge=1)
     minimum_useful_reasoning: int = Field(default=1024, ge=1)
+    webhook: SecretStr | None = None
+
+    @field_validator("webhook")
+    @classmethod
+    def _a_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not re.fullmatch(r"https?://[^/\s]+\S*", url.get_secret_value()):
+            raise ValueError("not a URL; write one such as https://hooks.example.com/alerts")
+        return url
 
     @field_validator("limits")
     @classmethod
