@@ -10,15 +10,20 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from scribe_router.cli import app
+from scribe_router.errors import PermissionDenied
 from scribe_router.exchange import Principal
 from scribe_router.policies.access import administers
+from scribe_router.router import Router
 from scribe_router.sandbox import running_sandbox
+from scribe_router.server.admin import admin_routes
 from scribe_router.stores.sqlite import SqliteLedger
 from tests.stores.ledger_rows import row, settlement
 from tests.support.proxy import Proxy, serving
+from tests.support.yaml_text import registry_from
 
 CONFIG = """
 model_list:
@@ -112,6 +117,20 @@ def test_only_who_may(folder: Path, one_proxy: Proxy) -> None:
     foreign = httpx.get(f"{one_proxy.url}/admin/spend", headers={"host": "router.example.com"})
     assert foreign.status_code == 403, "a web page cannot ask under a name of its own"
     assert httpx.post(f"{one_proxy.url}/admin/spend", json={}).status_code == 405
+
+
+async def test_another_principal_may_not(tmp_path: Path) -> None:
+    router = Router(registry_from(tmp_path, CONFIG.replace("BASE", "http://127.0.0.1:1/v1")))
+    routes = FastAPI()
+    routes.include_router(admin_routes(router))
+
+    async def as_ann(scope: Any, receive: Any, send: Any) -> None:
+        await routes({**scope, "state": {"principal": Principal("team-blue", "ann")}}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(as_ann), base_url="http://localhost") as client:
+        with pytest.raises(PermissionDenied, match="team-blue may not see what others spend"):
+            await client.get("/admin/spend")
+    await router.aclose()
 
 
 def test_who_administers() -> None:

@@ -22,7 +22,8 @@ async def webhook(statuses: Iterable[int] = ()) -> AsyncIterator[Received]:
 
     async def take(request: web.Request) -> web.Response:
         posts.append(await request.json())
-        return web.Response(status=next(answers, 200))
+        status = next(answers, 200)
+        return web.Response(status=status, headers={"location": "/elsewhere"} if status // 100 == 3 else {})
 
     app = web.Application()
     app.router.add_post("/hook", take)
