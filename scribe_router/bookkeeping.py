@@ -45,15 +45,17 @@ async def sweep(registry: Registry) -> None:
         await ledger.sweep()
 
 
-async def export(registry: Registry, form: str, out: TextIO) -> None:
-    """Write every row in opening order, a page at a time; amounts are whole nano-dollars, as they are stored."""
+async def export(registry: Registry, form: str, since: str | None, out: TextIO) -> None:
+    """Write the rows opened since a day (UTC) in opening order, a page at a time; amounts are whole nano-dollars, as
+    they are stored."""
     if form not in ("jsonl", "csv"):
         raise WrongArgument("format", f"jsonl or csv, not {form}")
+    start = 0.0 if since is None else day("since", since)
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     if form == "csv":
         writer.writeheader()
     with existing_ledger(registry.store.url, registry.store.durability) as ledger:
-        async for row in ledger.export():
+        async for row in ledger.export(start):
             named = {name: row[name] for name in COLUMNS}
             if form == "csv":
                 writer.writerow({name: _cell(value) for name, value in named.items()})

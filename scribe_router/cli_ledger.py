@@ -52,15 +52,16 @@ def rebuild(config: Config = None, policies: Policies = None, env_file: EnvFile 
 @ledger.command()
 def export(
     form: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
+    since: Annotated[str | None, typer.Option(help="From this day on (UTC), as 2026-11-20; default: all.")] = None,
     config: Config = None,
     policies: Policies = None,
     env_file: EnvFile = None,
 ) -> None:
-    """Write every row to standard output, in opening order, without loading them all. Amounts are whole nano-dollars
+    """Write rows to standard output, in opening order, without loading them all. Amounts are whole nano-dollars
     (1 usd = 1,000,000,000), times seconds since the epoch; objects in CSV are JSON."""
     from scribe_router import bookkeeping
 
-    _run(bookkeeping.export(registry(config, policies, env_file, sandbox=False), form, sys.stdout))
+    _run(bookkeeping.export(registry(config, policies, env_file, sandbox=False), form, since, sys.stdout))
 
 
 @ledger.command()

@@ -53,7 +53,7 @@ async def answer(ledger: Ledger, budgets: BudgetsPolicy, asked: Question, now: f
     """The report as text. Reads the rows a page at a time, and keeps sums only. Raises `StoreUnavailable`."""
     report = spend.Report(asked.by)
     if asked.by != spend.LIMITS:
-        report = await spend.summarise(ledger.export(), asked.by, asked.since)
+        report = await spend.summarise(ledger.export(asked.since), asked.by)
     report.limits = spend.standings(budgets, (await ledger.counters()).values(), now)
     return FORMS[asked.form](report)
 

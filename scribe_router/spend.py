@@ -52,15 +52,14 @@ class Report:
     limits: list[Standing] | None = None
 
 
-async def summarise(rows: AsyncIterator[Mapping[str, Any]], by: tuple[str, ...], since: float) -> Report:
-    """Sum the rows opened at or after `since` (seconds since the epoch) by columns out of `COLUMNS`."""
+async def summarise(rows: AsyncIterator[Mapping[str, Any]], by: tuple[str, ...]) -> Report:
+    """Sum rows by columns out of `COLUMNS`."""
     groups: dict[tuple[str, ...], Line] = {}
     report = Report(by)
     async for row in rows:
-        if row["opened"] >= since:
-            values = tuple(_value(row, name) for name in by)
-            for line in (groups.setdefault(values, Line(values)), report.total):
-                _add(line, row)
+        values = tuple(_value(row, name) for name in by)
+        for line in (groups.setdefault(values, Line(values)), report.total):
+            _add(line, row)
     report.lines = sorted(groups.values(), key=lambda line: (-line.cost, line.values))
     return report
 

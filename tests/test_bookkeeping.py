@@ -86,6 +86,8 @@ def test_export(run: Run) -> None:
         read = {name: json.loads(text) if text[:1] in "[{" and text else text for name, text in cell.items()}
         assert read["charges"] == line["charges"]
         assert read["cost"] == ("" if line["cost"] is None else str(line["cost"]))
+    assert len(run("export", "--since", "1970-01-01").output.splitlines()) == 4
+    assert run("export", "--since", "1970-01-02").output == ""
     assert run("export", "--format", "xml", exits=1).output == "--format: jsonl or csv, not xml\n"
 
 

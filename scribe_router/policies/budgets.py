@@ -40,7 +40,8 @@ class Limit(Shape):
     names the counter. Windows begin in `time_zone`; a week begins on Monday. `when_short` is one action or several,
     tried in order: `clamp` asks for fewer output tokens, `downgrade` plans again with the model, group or alias
     `downgrade_to`, `reject` refuses, `observe` (alone) only counts. `unknown_parameters` says what becomes of a
-    request with a parameter that is not known to leave the price as it is. A warning is told at each part `warn_at` of the cap.
+    request with a parameter that is not known to leave the price as it is. A warning is told at each part `warn_at` of
+    the cap.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")

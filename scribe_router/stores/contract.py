@@ -121,8 +121,8 @@ class Ledger(Accounting, Protocol):
     async def rows(self, *, exchange: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """Rows, newest first."""
 
-    def export(self) -> AsyncIterator[dict[str, Any]]:
-        """Every row in opening order, without loading them all."""
+    def export(self, since: float = 0.0) -> AsyncIterator[dict[str, Any]]:
+        """The rows opened at or after `since`, in opening order, without loading them all."""
 
     async def retain(self, before: float) -> int:
         """Fold settled rows opened before `before` into one checkpoint for each counter, which keeps its sums; how

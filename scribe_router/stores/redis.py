@@ -116,13 +116,14 @@ class RedisLedger:
         """Rows, newest first, with charges, price and usage as objects."""
         return await self._read(lambda reports: reports.newest(exchange, limit))
 
-    async def export(self) -> AsyncIterator[dict[str, Any]]:
-        """All rows in opening order, a page at a time."""
-        last = float("-inf")
+    async def export(self, since: float = 0.0) -> AsyncIterator[dict[str, Any]]:
+        """The rows opened at or after `since`, in opening order, a page at a time."""
+        last = float(int(since * 1e6) - 1)  # a row's place is when it was opened, or behind the one before it
         while last < float("inf"):
             page, last = await self._read(lambda reports, last=last: reports.after(last))  # type: ignore[misc]
             for row in page:
-                yield row
+                if row["opened"] >= since:
+                    yield row
 
     async def check(self) -> list[str]:
         """Compare counters with rows; one line for each difference. Others may go on writing."""

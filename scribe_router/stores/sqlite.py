@@ -97,11 +97,11 @@ class SqliteLedger:
         """Rows, newest first, with charges, price and usage as objects."""
         return await self._read(lambda reader: reports.newest(reader, exchange, limit))
 
-    async def export(self) -> AsyncIterator[dict[str, Any]]:
-        """All rows in opening order, a page at a time."""
+    async def export(self, since: float = 0.0) -> AsyncIterator[dict[str, Any]]:
+        """The rows opened at or after `since`, in opening order, a page at a time."""
         last: int | None = 0
         while last is not None:
-            page, last = await self._read(lambda reader, last=last: reports.after(reader, last))  # type: ignore[misc]
+            page, last = await self._read(lambda reader, last=last: reports.after(reader, last, since))  # type: ignore[misc]
             for row in page:
                 yield row
 

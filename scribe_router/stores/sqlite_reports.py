@@ -43,10 +43,10 @@ def newest(reader: sqlite3.Connection, exchange: str | None, limit: int) -> list
     return _dicts(reader.execute(query, (*values, limit)))
 
 
-def after(reader: sqlite3.Connection, last: int) -> tuple[list[dict[str, Any]], int | None]:
+def after(reader: sqlite3.Connection, last: int, since: float) -> tuple[list[dict[str, Any]], int | None]:
     """A page of rows in opening order behind the row numbered `last`, and the `last` of the next one."""
-    query = "SELECT rowid AS number, * FROM attempts WHERE rowid > ? ORDER BY rowid LIMIT ?"
-    page = _dicts(reader.execute(query, (last, PAGE)))
+    query = "SELECT rowid AS number, * FROM attempts WHERE rowid > ? AND opened >= ? ORDER BY rowid LIMIT ?"
+    page = _dicts(reader.execute(query, (last, since, PAGE)))
     numbers = [row.pop("number") for row in page]
     return page, numbers[-1] if len(page) == PAGE else None
 

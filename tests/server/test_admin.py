@@ -32,7 +32,14 @@ model_list:
     model_info: {input_cost_per_token: 0.0000003, output_cost_per_token: 0.0000007}
 """
 KEY = "sk-a-long-enough-master-key"
-ASKED = ["by=model", "by=user,day", "by=deployment,lane,mark&since=2020-01-01", "by=", "by=limit"]
+ASKED = [
+    "by=model",
+    "by=user,day",
+    "by=deployment,lane,mark&since=2020-01-01",
+    "by=",
+    "by=user&since=2999-01-01",
+    "by=limit",
+]
 
 
 @pytest.fixture
@@ -76,6 +83,7 @@ def test_the_same_figures_as_the_command(folder: Path) -> None:
                 answer = httpx.get(f"{proxy.url}/admin/spend?{asked}&format={form}")
                 assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
                 assert without_forecasts(answer.text, form) == without_forecasts(command(folder, asked, form), form)
+        assert httpx.get(f"{proxy.url}/admin/spend?since=2999-01-01").json()["total"]["attempts"] == 0
         found = httpx.get(f"{proxy.url}/admin/spend").json()
         assert (found["total"]["attempts"], found["total"]["usd"]) == (3, "0.00132")
         assert [each["usd"] for each in found["limits"]] == ["0.00132", "0.00132"]

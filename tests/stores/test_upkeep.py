@@ -148,6 +148,8 @@ async def test_export_is_in_opening_order(ledger: Ledger) -> None:
 
     assert [each["attempt"] for each in exported] == names
     assert exported[::-1] == await ledger.rows(limit=2000)
+    assert [each["attempt"] async for each in ledger.export(1100.0)] == names[100:]
+    assert [each["attempt"] async for each in ledger.export(9e9)] == []
 
 
 NAMES = ["a b", "{", "}x{", "größe", 'quo"te', "line\nbreak", "", "user:{0}|x"]
