@@ -56,7 +56,7 @@ async def export(registry: Registry, form: str, since: str | None, out: TextIO) 
         writer.writeheader()
     with existing_ledger(registry.store.url, registry.store.durability) as ledger:
         async for row in ledger.export(start):
-            named = {name: row[name] for name in COLUMNS}
+            named = {name: row.get(name) for name in COLUMNS}  # a row may be older than a column
             if form == "csv":
                 writer.writerow({name: _cell(value) for name, value in named.items()})
             else:

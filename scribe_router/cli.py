@@ -169,8 +169,9 @@ def spend(
     by: Annotated[
         str,
         typer.Option(
-            help="Columns, with commas: model, deployment, provider, user, key, lane, day, mark, outcome. "
-            "Or limit alone: what is spent of each limit, and where its window will end at this pace."
+            help="Columns, with commas: model, model_name (as in model_list), deployment, provider, user, team, key, "
+            "lane, day, mark, outcome. Or limit alone: what is spent of each limit, and where its window will end at "
+            "this pace."
         ),
     ] = "model",
     since: Annotated[str | None, typer.Option(help="From this day on (UTC), as 2026-11-20; default: all.")] = None,

@@ -16,7 +16,10 @@ from scribe_router.policies.alerts import Standing, forecast
 from scribe_router.policies.budgets import BudgetsPolicy, opened
 from scribe_router.stores.contract import Counter
 
-COLUMNS = ("model", "deployment", "provider", "user", "key", "lane", "day", "mark", "outcome")
+COLUMNS = (
+    *("model", "model_name", "deployment", "provider", "user", "team", "key"),
+    *("lane", "day", "mark", "outcome"),
+)
 # In place of columns: the limits whose windows are open, and no sums.
 LIMITS = ("limit",)
 STANDING = ("limit", "scope", "window", "usd", "reserved", "cap", "left", "forecast")
@@ -67,7 +70,8 @@ async def summarise(rows: AsyncIterator[Mapping[str, Any]], by: tuple[str, ...])
 def _value(row: Mapping[str, Any], name: str) -> str:
     if name == "day":
         return datetime.fromtimestamp(row["opened"], UTC).strftime("%Y-%m-%d")
-    return str(row["principal" if name == "key" else name] or "open")
+    value = row.get("principal" if name == "key" else name, "")
+    return "open" if value is None else str(value)
 
 
 def _add(line: Line, row: Mapping[str, Any]) -> None:

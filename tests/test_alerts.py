@@ -54,7 +54,7 @@ class Stage:
         """An attempt of this cost, within a bound of its own unless another is named."""
         self.number += 1
         name = f"{id(alerts)}-{self.number}"
-        scopes = charges(self.budgets, NAMES, NOON)
+        scopes = charges(self.budgets.limits, NAMES, NOON)
         most = (cents if bound is None else bound) * CENT
         answer = await alerts.reserve(replace(row(name, most, *scopes), opened=NOON), most)
         if isinstance(answer, Granted):
@@ -136,7 +136,7 @@ async def test_each_user_and_each_window_anew(tmp_path: Path, hook: Received) ->
     stage = Stage(tmp_path / "l", policy(hook.url, warn_at=0.5, window="total"))
     alerts, ledger = stage.process()
     for user in ("ann", "bob"):
-        scopes = charges(stage.budgets, {**NAMES, "user": user}, NOON)
+        scopes = charges(stage.budgets.limits, {**NAMES, "user": user}, NOON)
         await alerts.reserve(row(user, 60 * CENT, *scopes), 60 * CENT)
         alerts.settle(Settlement(user, 60 * CENT, Mark.COMPUTED, "answered", NOON))
     await alerts.aclose()

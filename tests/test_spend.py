@@ -22,7 +22,16 @@ from scribe_router.stores.contract import Counter
 from tests.support.yaml_text import registry_from
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
-EMPTY = {"model": "m", "deployment": "d", "provider": "p", "user": "ann", "principal": "k", "lane": "", "opened": NOON}
+EMPTY = {
+    "model": "m",
+    "deployment": "d",
+    "provider": "p",
+    "user": "ann",
+    "principal": "k",
+    "lane": "",
+    "opened": NOON,
+    "team": "blue",
+}
 ROWS: list[dict[str, Any]] = [
     {**EMPTY, "state": "settled", "cost": 1, "mark": "computed", "usage": {"input": 3, "output": 4}, "granted": 9},
     {**EMPTY, "state": "settled", "cost": 1_500_000_000, "mark": "bound", "usage": None, "granted": 9, "user": "bob"},
@@ -43,6 +52,13 @@ async def test_sums_by_user() -> None:
         bob           1      0       0          1.5       1.5         0
         ann           3      3       4  0.000000001         0      0.25
         total         4      3       4  1.500000001       1.5      0.25""")
+
+
+async def test_rows_that_are_older_than_a_column() -> None:
+    """Nobody had a team then; that is no name."""
+    old = {name: value for name, value in ROWS[0].items() if name != "team"}
+    report = await summarise(stored([*ROWS[:2], old, {**ROWS[0], "outcome": None}]), ("team", "outcome"))
+    assert sorted(line.values for line in report.lines) == [("", "open"), ("blue", "open")]
 
 
 async def test_no_columns() -> None:
