@@ -118,6 +118,17 @@ async def test_more_spent_than_the_cap(tmp_path: Path, hook: Received) -> None:
     assert (hook.posts[0]["spent_usd"], len(hook.posts)) == ("1.3", 1)
 
 
+async def test_a_limit_that_only_observes(tmp_path: Path, hook: Received) -> None:
+    """It refuses nothing; that it is passed is all that there is to tell."""
+    stage = Stage(tmp_path / "l", policy(hook.url, when_short="observe", window="total", warn_at=[]))
+    alerts, ledger = stage.process()
+    for _ in range(3):
+        assert isinstance(await stage.spend(alerts, 60), Granted)
+    await alerts.aclose()
+    ledger.close()
+    assert [(post["event"], post["cap_usd"]) for post in hook.posts] == [("exceeded", "1")]
+
+
 async def test_of_several_processes_one_tells(tmp_path: Path, hook: Received) -> None:
     stage = Stage(tmp_path / "l", policy(hook.url, warn_at=0.5))
     both = [stage.process() for _ in range(4)]
