@@ -79,7 +79,11 @@ def test_a_python_job_stays_on_this_machine(watched: dict[str, str], tmp_path: P
 
 
 @pytest.mark.timeout(120)
-def test_the_proxy_stays_on_this_machine(watched: dict[str, str], tmp_path: Path) -> None:
+def test_the_proxy_stays_on_this_machine(
+    watched: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("LITELLM_")]:
+        monkeypatch.delenv(name)  # what LiteLLM is told has to come from the proxy itself
     for name in ("litellm_config.yaml", "policies"):
         (tmp_path / name).symlink_to(ROOT / name)
     with serving(tmp_path, "--sandbox", environment=watched) as proxy:

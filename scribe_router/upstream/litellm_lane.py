@@ -78,10 +78,11 @@ _process = _Process()
 
 
 def _load() -> Any:
+    router = litellm().Router  # before anything of LiteLLM is imported: the import alone would download prices
     import httpx
     from litellm.llms.custom_httpx.aiohttp_transport import AIOHTTP_EXC_MAP
 
-    class Pinned(litellm().Router):  # type: ignore[misc]
+    class Pinned(router):  # type: ignore[misc]
         """A Router that hands a stream over as it is: its own wrapper falls back in mid-stream, and logs an error."""
 
         async def _acompletion_streaming_iterator(self, model_response: Any, *_: Any, **__: Any) -> Any:
