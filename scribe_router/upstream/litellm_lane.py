@@ -82,7 +82,7 @@ def _load() -> Any:
     import httpx
     from litellm.llms.custom_httpx.aiohttp_transport import AIOHTTP_EXC_MAP
 
-    class Pinned(router):  # type: ignore[misc]
+    class Pinned(router):  # type: ignore[valid-type, misc]
         """A Router that hands a stream over as it is: its own wrapper falls back in mid-stream, and logs an error."""
 
         async def _acompletion_streaming_iterator(self, model_response: Any, *_: Any, **__: Any) -> Any:
