@@ -152,7 +152,8 @@ class AnswerStream:
     def _shown(self, chunk: Json | None) -> Json | None:
         if chunk is None or chunk is DONE:
             return None
-        return for_client(chunk, self.exchange.requested, wants_usage=self._wants_usage)
+        hides = self.exchange.call.body.get("hide_thinking") is True
+        return for_client(chunk, self.exchange.requested, wants_usage=self._wants_usage, hides_thinking=hides)
 
     async def aclose(self) -> None:
         """Stop reading. What the provider still sends is read on in the background, since it is billed."""

@@ -62,6 +62,7 @@ def admit(api: Api, body: Mapping[str, Any]) -> None:
     _expect(body, "model", str, "a name")
     _expect(body, "stream", bool, "true or false")
     _expect(body, "fallback_enabled", bool, "true or false")
+    _expect(body, "hide_thinking", bool, "true or false")
     if api == "chat":
         _messages(body["messages"])
         _expect(body, "stream_options", Mapping, "an object")

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from scribe_router.encoding import json_bytes
-from scribe_router.exchange import AttemptFailed, Category, Json, Reached
+from scribe_router.exchange import AttemptFailed, Category, Json, Reached, Thought
 
+THINKING: tuple[Thought, ...] = ("reasoning_content", "reasoning", "thinking_blocks", "reasoning_details")
 DONE: Json = {}  # what a lane yields for `[DONE]`
 Events = AsyncIterator[Json]
 
@@ -60,17 +61,36 @@ class StreamReader:
 
 def only_usage(chunk: Json) -> bool:
     """Whether a chunk carries usage and nothing else."""
-    return bool(chunk.get("usage")) and not any(
-        choice.get("finish_reason") or any((choice.get("delta") or {}).values())
-        for choice in chunk.get("choices") or ()
-    )
+    return bool(chunk.get("usage")) and _silent(chunk)
 
 
-def for_client(chunk: Json, model: str, *, wants_usage: bool) -> Json | None:
-    """The chunk as the client gets it: its own name for the model, usage only where it asked; None to leave it out."""
+def unthinking(answer: Json) -> Json:
+    """An answer, or a chunk of one, without what the model thought. Signatures that a vendor's tools need stay."""
+    return {**answer, "choices": [_unthinking(choice) for choice in answer.get("choices") or ()]}
+
+
+def _unthinking(choice: Json) -> Json:
+    parts = {name: choice[name] for name in ("message", "delta") if isinstance(choice.get(name), Mapping)}
+    said = {name: {k: v for k, v in part.items() if k not in THINKING} for name, part in parts.items()}
+    return {**choice, **said}
+
+
+def for_client(chunk: Json, model: str, *, wants_usage: bool, hides_thinking: bool = False) -> Json | None:
+    """The chunk as the client gets it: its own name for the model, usage only where it asked, thinking unless it is
+    hidden; None to leave it out."""
     if only_usage(chunk):
         return {**chunk, "model": model, "choices": []} if wants_usage else None
     shown: dict[str, Any] = {**chunk, "model": model}
+    if hides_thinking:
+        shown = unthinking(shown)
+        if _silent(shown) and not _silent(chunk) and not chunk.get("usage"):
+            return None
     if not wants_usage:
         shown.pop("usage", None)
     return shown
+
+
+def _silent(chunk: Json) -> bool:
+    """Whether no choice of a chunk says anything, or ends."""
+    choices = chunk.get("choices") or ()
+    return not any(choice.get("finish_reason") or any((choice.get("delta") or {}).values()) for choice in choices)
