@@ -118,7 +118,7 @@ class Router(PythonApi):
 
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
-            admit(exchange.call.api, exchange.call.body)
+            exchange.warnings += admit(exchange.call.api, exchange.call.body)
             exchange.plan = self.plan(exchange.call)
             exchange.requested = exchange.call.model or exchange.plan.requested
             exchange.warnings += exchange.plan.warnings

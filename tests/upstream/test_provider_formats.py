@@ -192,10 +192,11 @@ async def test_nothing_of_ours_leaves(one: Router, sandbox: Sandbox, model: str)
     plain = await sent(one, sandbox, {"model": model, "messages": HELLO})
     ours = {"fallback_enabled": True, "optimize_for": "cost", "mcp_tools": ["x"], "hide_thinking": True}
     metadata = {"task": "t", "tags": ["x"]}
-    with_ours = await sent(
-        one, sandbox, {"model": model, "messages": HELLO, **ours, "provider": model, "metadata": metadata}
-    )
+    body = {"model": model, "messages": HELLO, **ours, "provider": model, "metadata": metadata}
+    with_ours = await sent(one, sandbox, body)
     assert with_ours.json == plain.json
+    warnings = (await one.serve(Call("chat", body))).exchange.warnings
+    assert warnings[:2] == ["mcp_tools has no effect here", "optimize_for has no effect here"]
 
 
 async def test_what_anthropic_cannot_take_is_refused_by_name(one: Router, sandbox: Sandbox) -> None:
