@@ -1,28 +1,39 @@
-"""Canned answers: what a model says instead of an echo.
+"""Canned answers: what a model says instead of an echo, and what it reports to have used.
 
     gpt-6.1-sol: always this text        # by model: the whole name, or its last segment
 or
     - match: (?i)weather in (\\w+)        # by the user's last text; the first match answers
       answer: sunny
+      usage: {prompt_tokens: 1000, completion_tokens: 20}   # in the provider's own words; it leaves as it stands
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+Source = Mapping[str, str] | Sequence[Mapping[str, Any]] | Path | None
+
+
+@dataclass(frozen=True)
+class Canned:
+    """A text, and the usage object of the reply; None leaves the usage to the behaviour."""
+
+    text: str
+    usage: Mapping[str, Any] | None = None
+
 
 @dataclass(frozen=True)
 class Answers:
-    """Texts by model and by pattern; empty by default."""
+    """Answers by model and by pattern; empty by default."""
 
-    by_model: Mapping[str, str]
-    by_text: tuple[tuple[re.Pattern[str], str], ...] = ()
+    by_model: Mapping[str, Canned]
+    by_text: tuple[tuple[re.Pattern[str], Canned], ...] = ()
 
-    def find(self, model: str, text: str) -> str | None:
+    def find(self, model: str, text: str) -> Canned | None:
         """The canned answer to a text, or none."""
         for pattern, answer in self.by_text:
             if pattern.search(text):
@@ -30,12 +41,12 @@ class Answers:
         return self.by_model.get(model, self.by_model.get(model.rsplit("/", 1)[-1]))
 
 
-def load(source: Mapping[str, str] | Path | None) -> Answers:
-    """Answers from a mapping or from a YAML or JSON file. Raises `ValueError` with place, problem and remedy."""
-    if not isinstance(source, Path):
-        return by_model(source or {}, "answers")
-    document = yaml.safe_load(source.read_text(encoding="utf-8"))
-    return by_text(document, str(source)) if isinstance(document, list) else by_model(document or {}, str(source))
+def load(source: Source) -> Answers:
+    """Answers from data or from a YAML or JSON file. Raises `ValueError` with place, problem and remedy."""
+    document, place = source, "answers"
+    if isinstance(source, Path):
+        document, place = yaml.safe_load(source.read_text(encoding="utf-8")), str(source)
+    return by_text(document, place) if isinstance(document, list) else by_model(document or {}, place)
 
 
 def by_model(document: Any, place: str) -> Answers:
@@ -44,17 +55,19 @@ def by_model(document: Any, place: str) -> Answers:
     for model, answer in document.items():
         if not isinstance(answer, str):
             raise ValueError(f"{place}: {model}: the answer is no text; put it in quotes")
-    return Answers(dict(document))
+    return Answers({model: Canned(answer) for model, answer in document.items()})
 
 
 def by_text(document: list[Any], place: str) -> Answers:
     return Answers({}, tuple(rule(entry, f"{place}: entry {number}") for number, entry in enumerate(document, 1)))
 
 
-def rule(entry: Any, place: str) -> tuple[re.Pattern[str], str]:
-    if not isinstance(entry, Mapping) or set(entry) != {"match", "answer"}:
-        raise ValueError(f"{place}: expected exactly the keys match and answer")
+def rule(entry: Any, place: str) -> tuple[re.Pattern[str], Canned]:
+    if not isinstance(entry, Mapping) or set(entry) - {"usage"} != {"match", "answer"}:
+        raise ValueError(f"{place}: expected the keys match and answer, and maybe usage")
+    if not isinstance(entry.get("usage", {}), Mapping):
+        raise ValueError(f"{place}: usage is the provider's usage object")
     try:
-        return re.compile(str(entry["match"])), str(entry["answer"])
+        return re.compile(str(entry["match"])), Canned(str(entry["answer"]), entry.get("usage"))
     except re.error as error:
         raise ValueError(f"{place}: match is no regular expression: {error}") from error

@@ -7,9 +7,8 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Final, Self
 
 from aiohttp import web
@@ -36,13 +35,13 @@ BACKLOG: Final = 1024
 class Sandbox:
     """A fake provider on a real socket. Model names choose the behaviour; see `scribe_router.sandbox.behaviour`.
 
-    `answers` are canned texts (a mapping of model to text, or a file), `seed` feeds `random-20pct`, `clock` gives the
-    times in `received` in seconds. With `require_key`, any key serves that does not start with `wrong`.
+    `answers` are canned (a mapping of model to text, a list of rules, or a file), `seed` feeds `random-20pct`, `clock`
+    gives the times in `received` in seconds. With `require_key`, any key serves that does not start with `wrong`.
     """
 
     def __init__(
         self,
-        answers: Mapping[str, str] | Path | None = None,
+        answers: canned.Source = None,
         seed: int = 0,
         clock: Callable[[], float] = time.monotonic,
         *,
@@ -139,7 +138,7 @@ def nothing(prompt: Prompt, turn: Turn) -> None:
 async def serve(
     host: str = "127.0.0.1",
     port: int = 4010,
-    answers: Mapping[str, str] | Path | None = None,
+    answers: canned.Source = None,
     *,
     ready: Callable[[Sandbox], None] = lambda sandbox: None,
 ) -> None:

@@ -4,6 +4,7 @@ Pure: the same prompt, behaviour and answers make the same turn.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -65,6 +66,7 @@ class Spoken:
 class Turn(Spoken):
     """An answer to render. `billed` is the truth, `usage` what the provider reports of it.
 
+    `canned` is a usage object in the provider's own words that stands for what the wire would make of `usage`.
     `number` and `created` (seconds of the epoch) make the ids and times, so that they are stable within a response.
     """
 
@@ -72,12 +74,14 @@ class Turn(Spoken):
     usage: Usage | None
     number: int
     created: int
+    canned: Mapping[str, Any] | None = None
 
 
 def compose(prompt: Prompt, behaviour: Behaviour, answers: Answers, number: int = 1, created: int = 0) -> Turn:
     """The answer of a behaviour to a prompt."""
     spoken = within(prompt.cap, say(prompt, behaviour, answers))
     billed = bill(prompt, behaviour, spoken)
+    canned = answers.find(prompt.model, prompt.text)
     return Turn(
         spoken.thinking,
         spoken.text,
@@ -87,6 +91,7 @@ def compose(prompt: Prompt, behaviour: Behaviour, answers: Answers, number: int 
         usage=billed if behaviour.usage else None,
         number=number,
         created=created,
+        canned=canned.usage if canned else None,
     )
 
 
@@ -122,7 +127,7 @@ def words(prompt: Prompt, behaviour: Behaviour, answers: Answers) -> tuple[str, 
 def sentence(prompt: Prompt, behaviour: Behaviour, answers: Answers) -> str:
     canned = answers.find(prompt.model, prompt.text)
     if canned is not None:
-        return canned
+        return canned.text
     if behaviour.tools and prompt.tool_result is not None:
         return prompt.tool_result
     return prompt.text if prompt.schema is None else json.dumps(example(prompt.schema, prompt.text))

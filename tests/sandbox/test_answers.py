@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scribe_router.sandbox.answers import load
+from scribe_router.sandbox.answers import Canned, load
 
 FILES = {
     "models.yaml": ("gpt-6.1-sol: by model\n", "by model"),
@@ -16,7 +16,8 @@ FILES = {
 BAD = {
     "just text": "expected a mapping of model to text, or a list of match and answer",
     "gpt: 7": "gpt: the answer is no text; put it in quotes",
-    "- {match: a}": "entry 1: expected exactly the keys match and answer",
+    "- {match: a}": "entry 1: expected the keys match and answer, and maybe usage",
+    "- {match: a, answer: x, usage: 5}": "entry 1: usage is the provider's usage object",
     "- {match: '(', answer: x}": "entry 1: match is no regular expression: missing )",
 }
 
@@ -26,7 +27,8 @@ def test_file(name: str, tmp_path: Path) -> None:
     text, expected = FILES[name]
     path = tmp_path / name
     path.write_text(text)
-    assert load(path).find("openai/gpt-6.1-sol", "the weather?") == expected
+    found = load(path).find("openai/gpt-6.1-sol", "the weather?")
+    assert (found.text if found else None) == expected
 
 
 @pytest.mark.parametrize("text", BAD)
@@ -39,5 +41,5 @@ def test_bad_file(text: str, tmp_path: Path) -> None:
 
 
 def test_mapping() -> None:
-    assert load({"m": "canned"}).find("m", "") == "canned"
+    assert load({"m": "canned"}).find("m", "") == Canned("canned")
     assert load(None).find("m", "") is None

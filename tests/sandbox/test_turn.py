@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scribe_router.sandbox.answers import Answers
+from scribe_router.sandbox.answers import Answers, Canned
 from scribe_router.sandbox.behaviour import parse
 from scribe_router.sandbox.prompt import Prompt, Said, Tool
 from scribe_router.sandbox.turn import Turn, Usage, compose
@@ -92,10 +92,10 @@ def test_no_usage_hides_what_is_billed() -> None:
 
 
 CANNED: list[tuple[Answers, dict[str, Any], str]] = [
-    (Answers({"m": "canned"}), {"model": "m"}, "canned"),
-    (Answers({"m": "canned"}), {"model": "vendor/m"}, "canned"),
-    (Answers({"m": "canned"}), {"model": "other"}, "one two three"),
-    (Answers({"m": "canned"}), {"model": "m", "schema": {}}, "canned"),
+    (Answers({"m": Canned("canned")}), {"model": "m"}, "canned"),
+    (Answers({"m": Canned("canned")}), {"model": "vendor/m"}, "canned"),
+    (Answers({"m": Canned("canned")}), {"model": "other"}, "one two three"),
+    (Answers({"m": Canned("canned")}), {"model": "m", "schema": {}}, "canned"),
 ]
 
 

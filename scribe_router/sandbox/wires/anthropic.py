@@ -101,8 +101,10 @@ def schema_of(body: Object) -> Object | None:
 # --- replies
 
 
-def usage_of(usage: Usage) -> dict[str, Any]:
+def usage_of(usage: Usage, turn: Turn) -> dict[str, Any]:
     """Anthropic's input excludes what the cache served."""
+    if turn.canned:
+        return dict(turn.canned)
     counts = {
         "input_tokens": usage.input - usage.cached,
         "cache_creation_input_tokens": 0,
@@ -132,7 +134,7 @@ def blocks(turn: Turn) -> list[dict[str, Any]]:
 
 def message(prompt: Prompt, turn: Turn) -> Object:
     reply = {**head(prompt, turn), "content": blocks(turn), "stop_reason": STOP[turn.finish], "stop_sequence": None}
-    return {**reply, "usage": usage_of(turn.usage)} if turn.usage else reply
+    return {**reply, "usage": usage_of(turn.usage, turn)} if turn.usage else reply
 
 
 def event(kind: Kind, name: str, **fields: Any) -> Frame:
@@ -142,7 +144,7 @@ def event(kind: Kind, name: str, **fields: Any) -> Frame:
 def message_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
     begun: dict[str, Any] = {**head(prompt, turn), "content": [], "stop_reason": None, "stop_sequence": None}
     if turn.usage:
-        begun["usage"] = {**usage_of(turn.usage), "output_tokens": 1}
+        begun["usage"] = {**usage_of(turn.usage, turn), "output_tokens": 1}
     yield event("start", "message_start", message=begun)
     yield event("start", "ping")
     for index, (opening, deltas) in enumerate(block_deltas(turn)):
@@ -151,7 +153,7 @@ def message_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
             kind: Kind = "start" if delta["type"] == "signature_delta" else "content"
             yield event(kind, "content_block_delta", index=index, delta=delta)
         yield event("start", "content_block_stop", index=index)
-    reported = {"usage": usage_of(turn.usage)} if turn.usage else {}
+    reported = {"usage": usage_of(turn.usage, turn)} if turn.usage else {}
     yield event("end", "message_delta", delta={"stop_reason": STOP[turn.finish], "stop_sequence": None}, **reported)
     yield event("done", "message_stop")
 

@@ -111,8 +111,10 @@ def schema_of(config: Object) -> Object | None:
 # --- replies
 
 
-def usage_of(usage: Usage) -> Object:
+def usage_of(usage: Usage, turn: Turn) -> Object:
     """Gemini counts thoughts beside the candidates, not among them."""
+    if turn.canned:
+        return turn.canned
     counts = {
         "promptTokenCount": usage.input,
         "candidatesTokenCount": usage.output - usage.reasoning,
@@ -145,7 +147,7 @@ def answer(prompt: Prompt, turn: Turn, said: list[Object], finish: str | None, u
     if finish:
         candidate["finishReason"] = finish
     reply = {"candidates": [candidate], "modelVersion": prompt.model, "responseId": f"sandbox-{turn.number}"}
-    return {**reply, "usageMetadata": usage_of(usage)} if usage else reply
+    return {**reply, "usageMetadata": usage_of(usage, turn)} if usage else reply
 
 
 def content(prompt: Prompt, turn: Turn) -> Object:

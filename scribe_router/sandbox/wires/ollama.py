@@ -103,7 +103,7 @@ def final(prompt: Prompt, turn: Turn, fields: Object) -> Object:
     reply |= {"total_duration": 3_000_000, "load_duration": 1_000_000}
     if turn.usage:
         reply |= {"prompt_eval_count": turn.usage.input, "prompt_eval_duration": 1_000_000}
-        reply |= {"eval_count": turn.usage.output, "eval_duration": 1_000_000}
+        reply |= {"eval_count": turn.usage.output, "eval_duration": 1_000_000, **(turn.canned or {})}
     return reply
 
 

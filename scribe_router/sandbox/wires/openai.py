@@ -146,8 +146,8 @@ def read_model(call: Call) -> Prompt:
 # --- replies
 
 
-def usage_of(usage: Usage) -> Object:
-    return {
+def usage_of(usage: Usage, turn: Turn) -> Object:
+    return turn.canned or {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
@@ -157,7 +157,7 @@ def usage_of(usage: Usage) -> Object:
 
 
 def with_usage(reply: dict[str, Any], turn: Turn) -> dict[str, Any]:
-    return reply if turn.usage is None else {**reply, "usage": usage_of(turn.usage)}
+    return reply if turn.usage is None else {**reply, "usage": usage_of(turn.usage, turn)}
 
 
 def head(prompt: Prompt, turn: Turn, kind: str, prefix: str = "chatcmpl") -> dict[str, Any]:
@@ -190,7 +190,8 @@ def chat(prompt: Prompt, turn: Turn) -> Object:
 
 def chat_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
     base = head(prompt, turn, "chat.completion.chunk")
-    reported = turn.usage if prompt.include_usage else None
+    # Canned usage goes out unasked, as Mistral's does.
+    reported = turn.usage if prompt.include_usage or turn.canned else None
 
     def chunk(kind: Kind, index: int, delta: Object, finish: str | None = None) -> Frame:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -203,7 +204,7 @@ def chat_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
     for index in range(prompt.n):
         yield chunk("end", index, {}, turn.finish)
     if reported:
-        yield Frame("usage", sse({**base, "choices": [], "usage": usage_of(reported)}))
+        yield Frame("usage", sse({**base, "choices": [], "usage": usage_of(reported, turn)}))
     yield Frame("done", sse(b"[DONE]"))
 
 
@@ -233,7 +234,7 @@ def completion_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
         yield from (chunk("content", index, token) for token in turn.text)
         yield chunk("end", index, "", turn.finish)
     if prompt.include_usage and turn.usage:
-        yield Frame("usage", sse({**base, "choices": [], "usage": usage_of(turn.usage)}))
+        yield Frame("usage", sse({**base, "choices": [], "usage": usage_of(turn.usage, turn)}))
     yield Frame("done", sse(b"[DONE]"))
 
 
