@@ -13,6 +13,7 @@ import typer
 from scribe_router import __version__
 from scribe_router.cli_ledger import ledger
 from scribe_router.cli_options import AsSandbox, Config, EnvFile, Policies, fail, load, place, registry
+from scribe_router.cli_prices import prices
 from scribe_router.errors import ConfigError, RequestError, ScribeError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(ledger, name="ledger")
+app.add_typer(prices, name="prices")
 
 
 @app.command()

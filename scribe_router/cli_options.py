@@ -49,11 +49,16 @@ def registry(config: Path | None, policies: Path | None, env_file: Path | None, 
     """The registry, or the end of the command with every problem."""
     from scribe_router.sandboxed import sandboxed
 
+    found = checked(load(config, policies, env_file))
+    return sandboxed(found, "http://sandbox") if sandbox else found
+
+
+def checked(loaded: Any) -> Any:
+    """The registry of what was loaded, or the end of the command with every problem."""
     try:
-        found = load(config, policies, env_file).or_raise()
+        return loaded.or_raise()
     except ConfigError as error:
         fail(error)
-    return sandboxed(found, "http://sandbox") if sandbox else found
 
 
 def fail(message: object) -> NoReturn:

@@ -28,9 +28,10 @@ Durability = Literal["normal", "full", "accepted-loss"]
 class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
-    `window` and `max_output` are tokens; None is unknown. `params` are the operator's defaults for the request body,
-    `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason. `history` are the
-    fields of earlier thinking that it reads (None: all). `missing` says why it cannot be used, in one line.
+    `price_row` is its row of the price map. `window` and `max_output` are tokens; None is unknown. `params` are the
+    operator's defaults for the request body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told
+    to reason. `history` are the fields of earlier thinking that it reads (None: all). `missing` says why it cannot be
+    used, in one line.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Deployment:
     litellm_params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     cap_parameter: str = "max_tokens"
     price: Price | None = None
+    price_row: str | None = None
     window: int | None = None
     max_output: int | None = None
     default_output_cap: int = 4096

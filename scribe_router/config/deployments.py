@@ -150,6 +150,7 @@ class Compiler:
             litellm_params=MappingProxyType(only_litellm),
             cap_parameter=provider.cap_parameter,
             price=known.price,
+            price_row=known.row,
             window=known.window,
             max_output=known.most,
             default_output_cap=cap,

@@ -29,7 +29,7 @@ TIER = re.compile(f"({'|'.join(CLASSES)})_above_[0-9]+k_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a deployment's model; sizes are tokens, None is unknown."""
+    """What is known of a deployment's model; sizes are tokens, None is unknown. `row` is its name in the price map."""
 
     price: Price | None
     mode: str
@@ -37,6 +37,7 @@ class Facts:
     most: int | None
     supports: frozenset[str]
     known: bool
+    row: str | None = None
 
 
 def check_row(document: Document, path: Path_, row: Row, known: Iterable[str] = INFO) -> None:
@@ -69,7 +70,8 @@ def is_price(name: str) -> bool:
 
 def facts(document: Document, path: Path_, entry: ModelEntry, table: Mapping[str, Row], region: Placed) -> Facts:
     """The facts of one deployment. A price that makes no sense is reported at `model_info`."""
-    listed = _listed(entry, table)
+    row = _row(entry, table)
+    listed = table[row] if row else {}
     written = {**listed, **(entry.model_info.model_extra or {}), **_set(entry.model_info)}
     mode = entry.model_info.mode or ("embedding" if listed.get("mode") == "embedding" else "chat")
     return Facts(
@@ -79,6 +81,7 @@ def facts(document: Document, path: Path_, entry: ModelEntry, table: Mapping[str
         most=_whole(written.get("max_output_tokens")),
         supports=frozenset(ours for ours, theirs in _ABILITIES.items() if written.get(f"supports_{theirs}")),
         known=bool(listed) or bool(entry.model_info.model_extra),
+        row=row,
     )
 
 
@@ -86,15 +89,15 @@ def _set(info: Any) -> dict[str, Any]:
     return {name: value for name in ("max_input_tokens", "max_output_tokens") if (value := getattr(info, name))}
 
 
-def _listed(entry: ModelEntry, table: Mapping[str, Row]) -> Row:
-    """The row of the map: under the base model's name, under the deployment's, or under the provider's own name."""
+def _row(entry: ModelEntry, table: Mapping[str, Row]) -> str | None:
+    """Its row of the map: under the base model's name, under the deployment's, or under the provider's own name."""
     model = entry.litellm_params.model
     prefix, _, upstream = model.partition("/")
     for name in filter(None, (entry.model_info.base_model, model, upstream)):
         row = table.get(name)
         if row and (name != upstream or row.get("litellm_provider") in (prefix, None)):
-            return row
-    return {}
+            return name
+    return None
 
 
 def _price(document: Document, path: Path_, entry: ModelEntry, listed: Row, region: Placed, mode: str) -> Price | None:

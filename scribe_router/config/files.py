@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from scribe_router.config.documents import Document, load
-from scribe_router.config.knowledge import overlaid, priced
+from scribe_router.config.knowledge import OWN_PRICE_MAP, PriceMap, Prices, overlaid, price_map, price_map_of, priced
 from scribe_router.config.problems import Problem
 from scribe_router.config.references import resolve, substitute
 from scribe_router.config.schema import LiteLLMConfig, PricesKnowledge, StoreSettings
@@ -48,6 +48,7 @@ class Files:
     def __init__(self, config: Path, policies: Path, environment: Mapping[str, str]) -> None:
         self.path, self.policies, self.environment = config, policies, environment
         self.documents: list[Document] = []
+        self.price_map = price_map()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -73,9 +74,17 @@ class Files:
         document = self._laid(name)
         return validate(document, shape), document
 
-    def prices(self) -> Mapping[str, Mapping[str, Any]]:
-        """LiteLLM's price map under `prices.yaml`."""
-        return priced(self._laid("prices"))
+    def prices(self) -> Prices:
+        """The price map under `prices.yaml`."""
+        self.price_map = self._price_map()
+        return priced(self._laid("prices"), self.price_map)
+
+    def _price_map(self) -> PriceMap:
+        try:
+            return price_map_of(self.policies)
+        except (OSError, ValueError) as error:
+            self._keep(Document(str(self.policies / OWN_PRICE_MAP))).report((), str(error))
+            return price_map()
 
     def policy(self, name: str, shape: type[P]) -> tuple[P | None, Document]:
         """A policy; None when its file is absent or wrong."""
@@ -99,6 +108,8 @@ class Files:
         digest = hashlib.sha256()
         for document in self.documents:
             digest.update(json.dumps(document.data, sort_keys=True).encode())
+        if self.price_map.own:
+            digest.update(self.price_map.sha256.encode())
         return digest.hexdigest()[:12]
 
     def _laid(self, name: str) -> Document:

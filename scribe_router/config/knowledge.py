@@ -1,6 +1,7 @@
 """What is known about providers, old names and prices: shipped files, overlaid by the user's, and LiteLLM's price map.
 
-The map is read as a file of the installed package; LiteLLM itself (about four seconds) is not imported.
+The map is `policies/price_map.json` where that is, else a file of the installed package; LiteLLM itself (about four
+seconds) is not imported.
 """
 
 import copy
@@ -17,26 +18,36 @@ from typing import Any
 
 from scribe_router.config.documents import Document, load
 from scribe_router.config.facts import check_row, exact
-from scribe_router.config.schema import PricesKnowledge
+from scribe_router.config.schema import INFO, PriceRow, PricesKnowledge
 from scribe_router.config.shapes import validate
 from scribe_router.errors import ConfigError
 
 SHIPPED = Path(str(files("scribe_router"))) / "shipped"
-PRICE_MAP = "model_prices_and_context_window_backup.json"
+PRICE_MAP, OWN_PRICE_MAP = "model_prices_and_context_window_backup.json", "price_map.json"
 # The map that the shipped models, vectors and documents were checked with: LiteLLM 1.106.2.
 PRICE_MAP_SHA256 = "66970be01c88f94618f9f69c1a1d29e400474f2d7b89973de7e373c110f455c2"
 
 
 @dataclass(frozen=True, slots=True)
 class PriceMap:
-    """LiteLLM's bundled map with every number as Decimal, and the hash of the file."""
+    """LiteLLM's map with every number as Decimal, and the hash of the file. `own` is a map that the user put there."""
 
     entries: Mapping[str, Mapping[str, Any]]
     sha256: str
+    own: bool = False
 
     @property
     def checked(self) -> bool:
         return self.sha256 == PRICE_MAP_SHA256
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """`table` is the map with the rows of `prices.yaml` laid over it, `rows` are those rows by themselves."""
+
+    table: Mapping[str, Mapping[str, Any]]
+    rows: Mapping[str, PriceRow]
+    map: PriceMap
 
 
 @lru_cache(maxsize=1)
@@ -45,10 +56,31 @@ def price_map() -> PriceMap:
     spec = importlib.util.find_spec("litellm")
     if spec is None or spec.origin is None:
         raise ConfigError(("litellm is not installed; pip install scribe-router brings it",))
-    content = (Path(spec.origin).parent / PRICE_MAP).read_bytes()
-    entries = json.loads(content, parse_float=Decimal)
+    return read_map(Path(spec.origin).parent / PRICE_MAP)
+
+
+def read_map(path: Path) -> PriceMap:
+    """A map in LiteLLM's format. Raises `OSError` and `ValueError`."""
+    content = path.read_bytes()
+    try:
+        entries = json.loads(content, parse_float=Decimal)
+    except ValueError as error:
+        raise ValueError(f"not json: {error}") from None
+    if not isinstance(entries, dict) or not all(isinstance(row, dict) for row in entries.values()):
+        raise ValueError("expected LiteLLM's price map: an object of models, each an object")
     entries.pop("sample_spec", None)  # a comment in the form of a row
-    return PriceMap(entries, hashlib.sha256(content).hexdigest())
+    return PriceMap(entries, hashlib.sha256(content).hexdigest(), own=path.name == OWN_PRICE_MAP)
+
+
+def price_map_of(policies: Path) -> PriceMap:
+    """The user's own map, else LiteLLM's. Raises `OSError` and `ValueError`."""
+    own = policies / OWN_PRICE_MAP
+    return _own_map(own, own.stat().st_mtime_ns) if own.exists() else price_map()
+
+
+@lru_cache(maxsize=1)
+def _own_map(path: Path, changed: int) -> PriceMap:
+    return read_map(path)
 
 
 def overlaid(name: str, policies: Path, shown: str) -> Document:
@@ -77,21 +109,20 @@ def _overlay(base: Any, over: Any) -> Any:
     return over
 
 
-def priced(document: Document) -> Mapping[str, Mapping[str, Any]]:
-    """LiteLLM's map with the rows of `prices.yaml` laid over it, key by key; mistakes of the rows are reported."""
-    table = price_map()
-    if not table.checked:
+def priced(document: Document, table: PriceMap) -> Prices:
+    """A map with the rows of `prices.yaml` laid over it, key by key; mistakes of the rows are reported."""
+    if not table.checked and not table.own:
         message = f"LiteLLM's price map is not the one this version was checked with (sha256 {table.sha256[:12]}…)"
         document.report((), message, severity="warning")
     rows = validate(document, PricesKnowledge)
     if rows is None:
-        return table.entries
+        return Prices(table.entries, {}, table)
     laid = dict(table.entries)
     for name, row in document.data.items():
-        check_row(document, (name,), row)
+        check_row(document, (name,), row, INFO | PriceRow.model_fields.keys())
         if not document.wrong((name,)):
             laid[name] = _laid(document, name, table.entries.get(name, {}), exact(row))
-    return laid
+    return Prices(laid, rows.root, table)
 
 
 def _laid(document: Document, name: str, base: Mapping[str, Any], row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from scribe_router.config.deployments import Compiler, Known, left_out
 from scribe_router.config.documents import Document
 from scribe_router.config.files import KNOWLEDGE, POLICIES, Files
 from scribe_router.config.hosting import check_rows, hosts_of
-from scribe_router.config.knowledge import price_map
+from scribe_router.config.knowledge import Prices
 from scribe_router.config.limits import check_downgrades, check_money, check_pauses
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Problem
@@ -36,12 +36,15 @@ __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
 class Loaded:
     """The registry, or None when there are errors; `problems` in the order of files, lines and columns.
 
-    `source` is `litellm_config.yaml` as it was read, with the headers that providers' rows add.
+    `source` is `litellm_config.yaml` as it was read, with the headers that providers' rows add. `prices` and
+    `self_hosted` (providers) are for reports on prices.
     """
 
     registry: Registry | None
     problems: tuple[Problem, ...]
     source: Mapping[str, Any]
+    prices: Prices
+    self_hosted: frozenset[str] = frozenset()
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -59,7 +62,9 @@ def load_config(config: Path, policies: Path | None = None, environment: Mapping
     files = Files(config, policies if policies is not None else config.parent / "policies", environment or {})
     building = _Building(files)
     registry = building.registry()
-    return Loaded(registry, files.problems, building.source)
+    rows = building.providers.root if building.providers is not None else {}
+    self_hosted = frozenset(name for name, row in rows.items() if row.self_hosted)
+    return Loaded(registry, files.problems, building.source, building.prices, self_hosted)
 
 
 class _Building:
@@ -100,7 +105,7 @@ class _Building:
         hosts, routing = hosts_of(self.provider_rows), self.routing or RoutingPolicy()
         reasoning = self.reasoning or ReasoningKnowledge({})
         effort = self.effort or EffortPolicy()
-        known = Known(self.providers.root, hosts, self.prices, routing, reasoning, effort, self.files.environment)
+        known = Known(self.providers.root, hosts, self.prices.table, routing, reasoning, effort, self.files.environment)
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)
         return Compiler(self.main, known).deployments(config.model_list)
 
@@ -152,7 +157,7 @@ class _Building:
             access=self.access,
             store=_store(self.store or StoreSettings(), self.files.path.parent.absolute()),
             effort=self.effort or EffortPolicy(),
-            price_map=price_map().sha256,
+            price_map=self.prices.map.sha256,
             warnings=tuple(left_out(deployments)),
         )
 

@@ -3,6 +3,7 @@
 Fields of ours live in `model_info`, which is free-form for LiteLLM. Knows shapes, no meaning.
 """
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeInt, PositiveInt, RootModel, Tag
@@ -142,13 +143,19 @@ class LiteLLMConfig(Shape):
 
 
 class PriceRow(Shape):
-    """What a model costs (USD per token) and can do, in the names of LiteLLM's price map. `source` says who says so."""
+    """What a model costs (USD per token) and can do, in the names of LiteLLM's price map. `source` says who says so,
+    `valid_until` is the last day of these prices, `differs` says for a class of tokens why a second source that says
+    something else is not followed."""
 
     model_config = _open(MODEL_INFO)
 
     source: str | None = None
     litellm_provider: str | None = None
     mode: str | None = None
+    valid_until: date | None = None
+    differs: dict[Literal["input", "output", "cache_read", "cache_write", "cache_write_1h"], str] = Field(
+        default_factory=dict
+    )
 
 
 class PricesKnowledge(RootModel[dict[str, PriceRow]]):

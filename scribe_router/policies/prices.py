@@ -26,7 +26,7 @@ CLASSES = {
 _TIER = re.compile(r"(.+?)_above_(\d+)k_tokens")
 _TALKING = ("chat", "completion", "responses")
 # A cache write for an hour costs twice the input (Anthropic); many rows of resold Claude models do not say so.
-# OpenAI has no such class.
+# OpenAI has no such class, nor has who writes for nothing (DeepSeek).
 _NO_LONG_WRITES = ("openai", "azure")
 
 
@@ -129,7 +129,7 @@ def _rates(named: Mapping[str, Any], factor: Decimal, double: bool) -> Rates:
     pico = {name: _whole(Decimal(rate) * factor * PICO) for name, rate in named.items()}
     base, output = pico["input"], pico.get("output", 0)
     write = pico.get("cache_write", base)
-    long_write = max(write, 2 * base) if double and "cache_write" in pico else write
+    long_write = max(write, 2 * base) if double and write and "cache_write" in pico else write
     return Rates(
         input=base,
         output=output,

@@ -19,13 +19,12 @@ M = 1_000_000
 
 def own(name: str) -> dict[str, Any]:
     """An entry of policies/prices.yaml with its numbers as they are written there."""
-    entry: dict[str, Any] = yaml.safe_load(OWN.read_text(encoding="utf-8"))[name]
+    entry: dict[str, Any] = yaml.safe_load(OWN.read_text(encoding="utf-8")).get(name, {})
     return {key: Decimal(str(value)) if isinstance(value, float) else value for key, value in entry.items()}
 
 
 def priced(name: str) -> Price:
-    entry = price_map().entries.get(name)
-    price = compile_price(own(name) if entry is None else entry, "test")
+    price = compile_price({**price_map().entries.get(name, {}), **own(name)}, "test")
     assert price is not None, f"{name} has no price"
     return price
 
@@ -53,7 +52,7 @@ VECTORS = [
             "claude-sonnet-4-5": "0.06",
             "dashscope/qwen3-max": "0.024",
             "deepseek/deepseek-flash": "0.0054",
-            "mistral/mistral-large-4": "0.01098",
+            "mistral/mistral-large-4": "0.0112",
         }.items()
     ),
     ("gpt-6.1-terra", Usage(input=100_000, cache_read=50_000), "0.0525"),
@@ -112,6 +111,8 @@ COMPILED = [
     ("a write for an hour is twice the input where writes cost",
      per_million("2", "8", cache_creation_input_token_cost="2.5"),
      [(0, Rates(2 * M, 8 * M, 2 * M, 2_500_000, 4 * M, 8 * M))]),
+    ("nor where they cost nothing", per_million("2", "8", cache_creation_input_token_cost="0"),
+     [(0, Rates(2 * M, 8 * M, 2 * M, 0, 0, 8 * M))]),
     ("but not at OpenAI", per_million("2", "8", cache_creation_input_token_cost="2.5") | {"litellm_provider": "openai"},
      [(0, Rates(2 * M, 8 * M, 2 * M, 2_500_000, 2_500_000, 8 * M))]),
     ("a tier inherits from the one below",
