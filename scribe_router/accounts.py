@@ -5,14 +5,14 @@ Knows no wire format beyond the shaped body's size and its output cap, and nothi
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 
 from scribe_router.errors import BudgetExceeded
 from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, Mark, Usage, usd
 from scribe_router.policies.budgets import BudgetsPolicy, Limit, Scope, applying, charges, renews, room
-from scribe_router.policies.prices import Price
+from scribe_router.policies.prices import Price, surcharged
 from scribe_router.policies.prices import cost as cost_of
 from scribe_router.policies.settlement import settled
 from scribe_router.policies.usage import normalise
@@ -51,7 +51,7 @@ class Accounts:
         shaped = _capped(exchange, attempt, shaped)
         quote = quoted(shaped, limits, self._budgets)
         attempt.bound, floor = quote.bound(shaped.cap or 0), quote.bound(quote.least)
-        attempt.ceiling = quote.ceiling
+        attempt.ceiling, attempt.terms, attempt.fees = quote.ceiling, quote.terms, quote.fees
         most = _within_request(limits, exchange, attempt.bound, floor)
         row = _row(exchange, attempt, shaped, charges(limits, values, now), most, now)
         answer = await self._reserved(exchange, attempt, row, floor)
@@ -98,8 +98,9 @@ class Accounts:
         `streamed` is how many tokens came at most, where we ended the stream ourselves.
         """
         price, counted, ended = deployment.price, normalise(usage), self._clock()
-        true_cost, reported = _true_cost(price, counted)
-        quote = Quote(price, attempt.ceiling, choices=1, least=0)
+        true_cost, reported = _true_cost(price and price.at(attempt.started, ended), counted, attempt.terms)
+        dearest = price and surcharged(price, attempt.terms.values())
+        quote = Quote(dearest, attempt.ceiling, choices=1, least=0, fees=attempt.fees)
         cost, mark = settled(
             reached=failure.reached if failure else None,
             true_cost=true_cost,
@@ -175,8 +176,7 @@ def _granted(attempt: Attempt, shaped: Shaped, quote: Quote) -> Shaped:
         return shaped
     attempt.cap, attempt.cap_origin = affordable, "clamped"
     shaped = shaped.with_cap(affordable)
-    ceiling = input_ceiling(shaped)
-    anew = replace(quote, ceiling=quote.ceiling if ceiling is None else ceiling)
+    anew = replace(quote, ceiling=max(quote.ceiling, input_ceiling(shaped) or 0))
     if anew.bound(affordable) > attempt.granted:
         raise AssertionError("the request that would leave is dearer than what was reserved for it")
     return shaped
@@ -205,10 +205,11 @@ def _row(
     )
 
 
-def _true_cost(price: Price | None, usage: Usage | None) -> tuple[int | None, bool]:
+def _true_cost(price: Price | None, usage: Usage | None, asked: Mapping[str, str]) -> tuple[int | None, bool]:
     """(cost, whether the provider named it); None where neither usage nor the provider tells.
 
-    A zero that a provider reports for a paid model is no figure, and no prompt has no tokens.
+    A zero that a provider reports for a paid model is no figure, and no prompt has no tokens. The reply's own word on
+    its service tier, place and speed counts; where it has none, what the request `asked` for.
     """
     paid = price is not None and not price.free
     if usage is not None and usage.reported_cost is not None and (usage.reported_cost or not paid):
@@ -217,4 +218,6 @@ def _true_cost(price: Price | None, usage: Usage | None) -> tuple[int | None, bo
         return None, False
     if not paid:
         return 0, False
-    return (cost_of(price, usage), False) if usage is not None and usage.input else (None, False)
+    if usage is None or not usage.input:
+        return None, False
+    return cost_of(price, usage, {**asked, **dict(usage.terms)}.values()), False

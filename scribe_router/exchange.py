@@ -4,6 +4,7 @@ Nothing here knows how a fact was obtained: no YAML, HTTP, SQL, clock or LiteLLM
 (1 USD = 1_000_000_000), times are float seconds since the epoch, sizes are tokens.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -111,7 +112,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one attempt. `input` includes the cached ones, `output` includes `reasoning`."""
+    """Tokens of one attempt. `input` includes the cached ones, `output` includes `reasoning`.
+
+    `searches` are web searches, `terms` what the reply says of its service tier, place and speed.
+    """
 
     input: int = 0
     output: int = 0
@@ -120,6 +124,8 @@ class Usage:
     cache_write_1h: int = 0
     reasoning: int = 0
     reported_cost: int | None = None
+    searches: int = 0
+    terms: tuple[tuple[str, str], ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -196,6 +202,8 @@ class Attempt:
     reached: Reached | None = None
     detail: str = ""
     status: int | None = None
+    terms: Mapping[str, str] = field(default_factory=dict)
+    fees: int = 0
     usage: Usage | None = None
     cost: int | None = None
     mark: Mark | None = None

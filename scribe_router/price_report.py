@@ -12,7 +12,7 @@ from typing import Any
 from scribe_router.config.facts import exact, is_price
 from scribe_router.config.knowledge import OWN_PRICE_MAP, PriceMap, read_map
 from scribe_router.config.load import Loaded
-from scribe_router.policies.prices import compile_price
+from scribe_router.config.price_entries import compile_price
 from scribe_router.registry import Deployment, Registry
 from scribe_router.second_source import Difference, differences, second_price, version
 

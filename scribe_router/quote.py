@@ -2,47 +2,53 @@
 ledger, nor how much of a limit is left."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.policies.budgets import BudgetsPolicy, Limit, clamps
 from scribe_router.policies.parameters import unlisted
-from scribe_router.policies.prices import Price, affordable_cap, bound
-from scribe_router.policies.surcharges import surcharge
+from scribe_router.policies.prices import Price, affordable_cap, bound, fee, surcharged
+from scribe_router.policies.surcharges import Asked, asked
 from scribe_router.upstream.shape import Shaped, input_ceiling
+
+SEARCHING_MODELS = ("gpt-*-search-api*", "gpt-*-search-preview*")
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
     """Tokens that bound a request: `ceiling` in, `choices` answers of a cap and `outside` (thinking that the provider
-    does not count towards the cap). `least` is the smallest output cap that clamping may leave."""
+    does not count towards the cap). `least` is the smallest output cap that clamping may leave. `price` holds for the
+    `terms` (service tier, place, speed) that were asked for, `fees` are nano-dollars for web searches."""
 
     price: Price | None
     ceiling: int
     choices: int
     least: int
     outside: int = 0
+    fees: int = 0
+    terms: Mapping[str, str] = field(default_factory=dict)
 
     def bound(self, cap: int) -> int:
         """Nano-dollars; zero without a price, since then no limit applies."""
-        return bound(self.price, self.ceiling, cap + self.outside, self.choices) if self.price else 0
+        return bound(self.price, self.ceiling, cap + self.outside, self.choices) + self.fees if self.price else 0
 
     def affordable(self, cap: int, granted: int) -> int:
         """The largest cap, up to `cap`, that `granted` pays for."""
         if self.price is None or granted >= self.bound(cap):
             return cap
-        fits = affordable_cap(self.price, self.ceiling, granted, self.choices)
+        fits = affordable_cap(self.price, self.ceiling, granted - self.fees, self.choices)
         return cap if fits is None else min(cap, fits - self.outside)
 
     @property
     def input_bound(self) -> int:
-        """The most that the input alone can cost, in nano-dollars."""
-        return bound(self.price, self.ceiling, 0) if self.price else 0
+        """The most that the input and the fees can cost, in nano-dollars."""
+        return bound(self.price, self.ceiling, 0) + self.fees if self.price else 0
 
     def streamed(self, tokens: int) -> int:
-        """The most that the input and so much output can cost, in nano-dollars."""
-        return bound(self.price, self.ceiling, tokens) if self.price else 0
+        """The most that the input, the fees and so much output can cost, in nano-dollars."""
+        return bound(self.price, self.ceiling, tokens) + self.fees if self.price else 0
 
 
 def quoted(shaped: Shaped, limits: tuple[Limit, ...], policy: BudgetsPolicy) -> Quote:
@@ -50,23 +56,45 @@ def quoted(shaped: Shaped, limits: tuple[Limit, ...], policy: BudgetsPolicy) -> 
 
     Raises `BudgetExceeded` or `InvalidRequest` where a limit that can refuse applies, and nothing bounds the cost.
     """
-    ceiling = input_ceiling(shaped)
+    price, extra = shaped.deployment.price, _asked(shaped)
+    ceiling = _ceiling(shaped, extra.searches)
     enforced = [limit for limit in limits if limit.enforced]
     if enforced:
-        _check_parameters(shaped, enforced)
+        _check_parameters(shaped, extra.unbounded, enforced)
         _check_bounded(shaped, ceiling, enforced[0].id)
     return Quote(
-        price=shaped.deployment.price,
+        price=price and surcharged(price, extra.terms.values()),
         # Without a limit the size of what is there will do: it only stands in for usage that never comes.
         ceiling=len(shaped.encoded()) if ceiling is None else ceiling,
         choices=shaped.choices,
         least=_least(shaped, policy) if clamps(limits) else shaped.cap or 0,
         outside=_thinking_outside(shaped),
+        fees=fee(price, max(extra.searches, _always_searches(shaped))) if price else 0,
+        terms=extra.terms,
     )
 
 
-def _check_parameters(shaped: Shaped, enforced: list[Limit]) -> None:
-    dearer = surcharge(shaped.body)
+def _asked(shaped: Shaped) -> Asked:
+    """What the request asks for beyond the listed rates. Only Anthropic's own search can be bounded by the request."""
+    price = shaped.deployment.price
+    searchable = price is not None and price.search > 0 and shaped.deployment.wire == "anthropic"
+    return asked(shaped.body, price.terms if price else (), searchable=searchable)
+
+
+def _always_searches(shaped: Shaped) -> int:
+    """One for those of OpenAI's models that search with every answer."""
+    return int(any(fnmatchcase(shaped.deployment.upstream_model, pattern) for pattern in SEARCHING_MODELS))
+
+
+def _ceiling(shaped: Shaped, searches: int) -> int | None:
+    """The most input tokens. What a search finds is read as input, up to the window, again after each search."""
+    if not searches:
+        return input_ceiling(shaped)
+    window = shaped.deployment.window
+    return None if window is None else window * (1 + searches)
+
+
+def _check_parameters(shaped: Shaped, dearer: str | None, enforced: list[Limit]) -> None:
     if dearer is not None:
         what = f"{dearer} can cost more than the listed rates, so limit {enforced[0].id} cannot bound it; leave it out"
         raise InvalidRequest(what, code="unbounded_parameter", param=dearer)
@@ -84,7 +112,7 @@ def _check_bounded(shaped: Shaped, ceiling: int | None, limit: str) -> None:
     price = shaped.deployment.price
     if price is not None and (ceiling is not None or price.free):
         return
-    what = "has no price" if price is None else "has no known window, and the request has content by reference"
+    what = "has no price" if price is None else "has no known window, and the request brings in what cannot be measured"
     text = f"{shaped.deployment.id} {what}, so limit {limit} cannot bound its cost"
     raise BudgetExceeded(text, limit=limit, elsewhere=True)
 

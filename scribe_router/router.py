@@ -47,7 +47,7 @@ from scribe_router.registry import Registry
 from scribe_router.stores import open_ledger
 from scribe_router.stores.contract import Ledger, StoreUnavailable
 from scribe_router.stream import Answer, AnswerStream, Finish, Source
-from scribe_router.upstream.events import StreamReader, unthinking
+from scribe_router.upstream.events import StreamReader, unthinking, usage_of
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
 from scribe_router.upstream.wire import WireLane
@@ -223,7 +223,7 @@ class Router(PythonApi):
         except BaseException:
             settle(reader.usage, AttemptFailed(Category.INTERNAL, Reached.LOST, "a fault of the router"))
             raise
-        settle(body.get("usage"), None)
+        settle(usage_of(body), None)
         if exchange.call.body.get("hide_thinking") is True:
             body = unthinking(body)
         return Answer(exchange, {**body, "model": exchange.requested})

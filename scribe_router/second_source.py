@@ -11,7 +11,8 @@ from functools import lru_cache
 from importlib import import_module, metadata, util
 from typing import Any
 
-from scribe_router.policies.prices import Price, compile_price
+from scribe_router.config.price_entries import compile_price
+from scribe_router.policies.prices import Price
 
 # Where its name of a provider is not ours.
 _PROVIDERS = {"gemini": "google", "moonshot": "moonshotai", "codestral": "mistral"}

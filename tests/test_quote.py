@@ -1,9 +1,12 @@
 """What a request can cost: what bounds it, how far it may shrink, and what a limit has to refuse."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from scribe_router.config.knowledge import price_map
+from scribe_router.config.price_entries import compile_price
 from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.exchange import Call, Json
 from scribe_router.policies.budgets import BudgetsPolicy
@@ -16,6 +19,7 @@ from tests.support.books import HELLO, PRICE, budgets
 REASONING = {"supports": frozenset({"reasoning"}), "max_output": 50_000}
 THINKING = {"type": "enabled", "budget_tokens": 8_000}
 CAP = 20_000
+SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
 
 
 def quote(where: Deployment, body: Json, policy: BudgetsPolicy) -> Quote:
@@ -90,3 +94,66 @@ def test_what_only_observes_refuses_nothing() -> None:
     with pytest.raises(BudgetExceeded) as caught:
         quote(deployment("m"), HELLO, budgets("1"))
     assert caught.value.elsewhere
+
+
+# -- what the price knows a surcharge of
+
+
+def listed(model: str, wire: str, **facts: Any) -> Deployment:
+    """A deployment at the price of LiteLLM's map."""
+    price = compile_price(price_map().entries[model], "map")
+    return replace(deployment("m", wire=wire, **facts), price=price, upstream_model=model)
+
+
+@pytest.mark.parametrize(
+    ("model", "wire", "asked", "times"),
+    [
+        ("gpt-6.1-sol", "openai", {"service_tier": "priority"}, 20),
+        ("gpt-6.1-sol", "openai", {"service_tier": "fast"}, 20),
+        ("gpt-6.1-sol", "openai", {"service_tier": "ultrafast"}, 60),
+        ("gpt-6.1-sol", "openai", {"service_tier": "flex"}, 10),
+        ("claude-opus-5-5", "anthropic", {"speed": "fast"}, 20),
+        ("claude-opus-5-5", "anthropic", {"inference_geo": "us"}, 11),
+        ("claude-opus-5-5", "anthropic", {"inference_geo": "us", "speed": "fast"}, 22),
+    ],
+)
+def test_a_surcharge_with_a_price_is_in_the_bound(model: str, wire: str, asked: Json, times: int) -> None:
+    plain = quote(listed(model, wire), HELLO, budgets("1"))
+    dearer = quote(listed(model, wire), {**HELLO, **asked}, budgets("1"))
+    same = replace(plain, ceiling=dearer.ceiling)
+    assert 10 * dearer.bound(CAP) == times * same.bound(CAP)
+    assert dearer.affordable(CAP, dearer.bound(500)) == 500
+
+
+@pytest.mark.parametrize(
+    ("model", "wire", "asked", "param"),
+    [
+        ("gpt-5", "openai", {"service_tier": "ultrafast"}, "service_tier"),
+        ("claude-haiku-4-5", "anthropic", {"inference_geo": "us"}, "inference_geo"),
+        ("claude-sonnet-5-5", "anthropic", {"speed": "fast"}, "speed"),
+        ("claude-sonnet-5-5", "anthropic", {"tools": [{**SEARCH, "max_uses": None}]}, "tools"),
+        ("claude-sonnet-5-5", "openai", {"tools": [SEARCH]}, "tools"),
+        ("claude-haiku-4-5", "anthropic", {"tools": [SEARCH]}, "tools"),
+    ],
+)
+def test_a_surcharge_without_a_price_is_refused(model: str, wire: str, asked: Json, param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        quote(listed(model, wire, window=1_000_000), {**HELLO, **asked}, budgets("1"))
+    assert caught.value.param == param
+
+
+def test_searches_are_bounded_by_their_number_and_the_window() -> None:
+    body = {**HELLO, "tools": [SEARCH]}
+    found = quote(listed("claude-sonnet-5-5", "anthropic", window=1_000_000), body, budgets("100"))
+    # Read anew after each of two searches, at the dearest class of input, 4 USD; 20,000 out at 10; 0.01 for a search.
+    assert found.bound(CAP) == 12_000_000_000 + 200_000_000 + 20_000_000
+    assert found.affordable(CAP, found.bound(7_000)) == 7_000
+    with pytest.raises(BudgetExceeded, match="no known window"):
+        quote(listed("claude-sonnet-5-5", "anthropic"), body, budgets("100"))
+
+
+def test_a_model_that_always_searches_has_the_fee_in_its_bound() -> None:
+    searching = quote(listed("gpt-5-search-api", "openai"), HELLO, budgets("1"))
+    plain = quote(listed("gpt-5", "openai"), HELLO, budgets("1"))
+    assert searching.fees == 10_000_000
+    assert plain.fees == 0

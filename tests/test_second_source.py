@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scribe_router.config.load import Loaded, load_config
-from scribe_router.policies.prices import compile_price
+from scribe_router.config.price_entries import compile_price
 from scribe_router.price_report import Finding, findings
 from scribe_router.second_source import Difference, differences, second_price
 

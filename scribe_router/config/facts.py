@@ -7,11 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from scribe_router.config.documents import Document
+from scribe_router.config.price_entries import CLASSES, compile_price
 from scribe_router.config.problems import Path_
 from scribe_router.config.schema import INFO, ModelEntry, fact
 from scribe_router.config.shapes import found
 from scribe_router.names import did_you_mean
-from scribe_router.policies.prices import CLASSES, Price, compile_price
+from scribe_router.policies.prices import Price
 from scribe_router.policies.providers import Region
 
 Row = Mapping[str, Any]

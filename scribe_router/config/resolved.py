@@ -6,8 +6,9 @@ from typing import Any
 import yaml
 
 from scribe_router.config.documents import Document
+from scribe_router.config.price_entries import CLASSES
 from scribe_router.config.references import PREFIX
-from scribe_router.policies.prices import CLASSES, PICO, Price, Rates
+from scribe_router.policies.prices import PICO, Price, Rates
 from scribe_router.policies.providers import Provider
 from scribe_router.registry import Deployment, Registry
 

@@ -143,9 +143,11 @@ class LiteLLMConfig(Shape):
 
 
 class PriceRow(Shape):
-    """What a model costs (USD per token) and can do, in the names of LiteLLM's price map. `source` says who says so,
-    `valid_until` is the last day of these prices, `differs` says for a class of tokens why a second source that says
-    something else is not followed."""
+    """What a model costs (USD per token) and can do, in the names of LiteLLM's price map. `source` says who says so.
+
+    `web_search_cost_per_call` is USD, `valid_until` the last day of these prices; `differs` says for a class of tokens
+    why a second source that says something else is not followed.
+    """
 
     model_config = _open(MODEL_INFO)
 
@@ -153,6 +155,7 @@ class PriceRow(Shape):
     litellm_provider: str | None = None
     mode: str | None = None
     valid_until: date | None = None
+    web_search_cost_per_call: float | None = Field(default=None, ge=0)
     differs: dict[Literal["input", "output", "cache_read", "cache_write", "cache_write_1h"], str] = Field(
         default_factory=dict
     )

@@ -3,31 +3,17 @@
 Knows rates and token counts, never where a rate was read or what a limit is.
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from decimal import Decimal
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from scribe_router.exchange import Usage
 
 PICO = 1_000_000_000_000
 PICO_PER_NANO = 1_000
-
-# LiteLLM's names in its price map -> ours
-CLASSES = {
-    "input_cost_per_token": "input",
-    "output_cost_per_token": "output",
-    "output_cost_per_reasoning_token": "reasoning",
-    "cache_read_input_token_cost": "cache_read",
-    "cache_creation_input_token_cost": "cache_write",
-    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
-}
-_TIER = re.compile(r"(.+?)_above_(\d+)k_tokens")
-_TALKING = ("chat", "completion", "responses")
-# A cache write for an hour costs twice the input (Anthropic); many rows of resold Claude models do not say so.
-# OpenAI has no such class, nor has who writes for nothing (DeepSeek).
-_NO_LONG_WRITES = ("openai", "azure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +38,57 @@ class Rates:
 
 
 _FIELDS = tuple(field.name for field in fields(Rates))
+Tiers = tuple[tuple[int, Rates], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """Minutes of a day in UTC, from `start` to before `end` (past midnight where that is not later), on `weekdays` of
+    `zone`, 1 for Monday."""
+
+    start: int
+    end: int
+    weekdays: tuple[int, ...]
+    zone: str = "UTC"
+
+    def hold(self, moment: float) -> bool:
+        now = datetime.fromtimestamp(moment, UTC)
+        minute = now.hour * 60 + now.minute
+        late, early = minute >= self.start, minute < self.end
+        within = (late and early) if self.start < self.end else (late or early)
+        return within and now.astimezone(ZoneInfo(self.zone)).isoweekday() in self.weekdays
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """`tiers` are (input tokens above which the rates hold, rates), ascending, the first at 0: all or nothing."""
+    """`tiers` are (input tokens above which the rates hold, rates), ascending, the first at 0: all or nothing.
 
-    tiers: tuple[tuple[int, Rates], ...]
+    `variants` are the tiers of a service tier by its name, `factors` multiply every rate (in thousandths), `search` is
+    pico-dollars per web search (`search_once`: per answer that searched). In `hours`, `off_peak` replaces `tiers`.
+    """
+
+    tiers: Tiers
     source: str
+    variants: tuple[tuple[str, Tiers], ...] = ()
+    factors: tuple[tuple[str, int], ...] = ()
+    search: int = 0
+    search_once: bool = False
+    hours: tuple[Hours, ...] = ()
+    off_peak: Tiers = ()
 
     def rates(self, input_tokens: int) -> Rates:
         """The rates of a request with this many input tokens."""
-        return next(rates for above, rates in reversed(self.tiers) if input_tokens > above or above == 0)
+        return _reached(self.tiers, input_tokens)
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """What a request may ask for at a price that is known: names of service tiers, places and speeds."""
+        return frozenset(name for name, _ in (*self.variants, *self.factors))
+
+    def at(self, *moments: float) -> "Price":
+        """The price of a request that took from the first of these moments to the last: off-peak where all are."""
+        quiet = bool(moments) and all(any(hours.hold(moment) for hours in self.hours) for moment in moments)
+        return replace(self, tiers=self.off_peak) if quiet else self
 
     @property
     def free(self) -> bool:
@@ -71,85 +96,52 @@ class Price:
 
     def to_row(self) -> dict[str, Any]:
         """The rates as a ledger row keeps them."""
-        tiers = [{"above": above, **{name: getattr(rates, name) for name in _FIELDS}} for above, rates in self.tiers]
-        return {"source": self.source, "tiers": tiers}
+        return _to_row(self)
+
+
+@lru_cache(maxsize=1024)  # a row for each attempt; making one takes 140 µs, finding it 3
+def _to_row(price: Price) -> dict[str, Any]:
+    row: dict[str, Any] = {"source": price.source, "tiers": _tiers_to_row(price.tiers)}
+    if price.variants:
+        row["variants"] = {name: _tiers_to_row(tiers) for name, tiers in price.variants}
+    if price.factors:
+        row["factors"] = dict(price.factors)
+    if price.search or price.search_once:
+        row |= {"search": price.search, "search_once": price.search_once}
+    if price.hours:
+        row |= {"hours": [asdict(each) for each in price.hours], "off_peak": _tiers_to_row(price.off_peak)}
+    return row
 
 
 def from_row(row: Mapping[str, Any]) -> Price:
-    """The price that `to_row` wrote."""
-    tiers = tuple((tier["above"], Rates(**{k: v for k, v in tier.items() if k != "above"})) for tier in row["tiers"])
-    return Price(tiers, row["source"])
-
-
-def compile_price(entry: Mapping[str, Any], source: str, factor: Decimal = Decimal(1)) -> Price | None:
-    """An entry of LiteLLM's price map (USD per token, as Decimal) as a Price; None when it does not price tokens.
-
-    `factor` is a region's or provider's uplift. A chat entry with a price for input and none for output (Azure's
-    model router, whose own fee it is) does not price tokens. Raises ValueError for a price that makes no sense.
-    """
-    tables = _tiered(entry) if entry.get("tiered_pricing") else _thresholds(entry)
-    first = tables.get(0, {})
-    if "input" not in first or (entry.get("mode") in _TALKING and first["input"] and not first.get("output")):
-        return None
-    double = entry.get("litellm_provider") not in _NO_LONG_WRITES
-    return Price(tuple((above, _rates(tables[above], factor, double)) for above in sorted(tables)), source)
-
-
-def _thresholds(entry: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """`..._above_272k_tokens`: a tier inherits what it does not name from the one below."""
-    named: dict[int, dict[str, Any]] = {0: _named(entry)}
-    for key, value in entry.items():
-        match = _TIER.fullmatch(key)
-        if match and match[1] in CLASSES and value is not None:
-            named.setdefault(int(match[2]) * 1000, {})[CLASSES[match[1]]] = value
-    below: dict[str, Any] = {}
-    return {above: (below := {**below, **named[above]}) for above in sorted(named)}
-
-
-def _tiered(entry: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """`tiered_pricing`: a tier stands for itself, only an output price that it does not name is the entry's."""
-    own = {name: rate for name, rate in _named(entry).items() if name == "output"}
-    return {_start(table): {**own, **_named(table)} for table in entry["tiered_pricing"] if "range" in table}
-
-
-def _start(table: Mapping[str, Any]) -> int:
-    try:
-        return int(table["range"][0])
-    except (LookupError, TypeError):
-        raise ValueError("the range of a tier is [first, last] in tokens") from None
-
-
-def _named(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {ours: table[theirs] for theirs, ours in CLASSES.items() if table.get(theirs) is not None}
-
-
-def _rates(named: Mapping[str, Any], factor: Decimal, double: bool) -> Rates:
-    if "input" not in named:
-        raise ValueError("a tier has no price for input")
-    pico = {name: _whole(Decimal(rate) * factor * PICO) for name, rate in named.items()}
-    base, output = pico["input"], pico.get("output", 0)
-    write = pico.get("cache_write", base)
-    long_write = max(write, 2 * base) if double and write and "cache_write" in pico else write
-    return Rates(
-        input=base,
-        output=output,
-        cache_read=pico.get("cache_read", base),
-        cache_write=write,
-        cache_write_1h=pico.get("cache_write_1h", long_write),
-        reasoning=pico.get("reasoning", output),
+    """The price that `to_row` wrote, also one of a version that wrote less."""
+    return Price(
+        _tiers_of_row(row["tiers"]),
+        row["source"],
+        variants=tuple((name, _tiers_of_row(tiers)) for name, tiers in row.get("variants", {}).items()),
+        factors=tuple(row.get("factors", {}).items()),
+        search=row.get("search", 0),
+        search_once=row.get("search_once", False),
+        hours=tuple(Hours(**{**each, "weekdays": tuple(each["weekdays"])}) for each in row.get("hours", ())),
+        off_peak=_tiers_of_row(row.get("off_peak", ())),
     )
 
 
-def _whole(rate: Decimal) -> int:
-    whole = int(rate.to_integral_value(rounding="ROUND_CEILING"))
-    if whole < 0:
-        raise ValueError("a price cannot be negative")
-    return whole
+def _tiers_to_row(tiers: Tiers) -> list[dict[str, int]]:
+    return [{"above": above, **{name: getattr(rates, name) for name in _FIELDS}} for above, rates in tiers]
 
 
-def cost(price: Price, usage: Usage) -> int:
-    """The true cost of an attempt in nano-dollars. `usage` is consistent: its parts are within its wholes."""
-    rates = price.rates(usage.input)
+def _tiers_of_row(rows: Any) -> Tiers:
+    return tuple((row["above"], Rates(**{name: row[name] for name in _FIELDS})) for row in rows)
+
+
+def cost(price: Price, usage: Usage, terms: Collection[str] = ()) -> int:
+    """The true cost of an attempt in nano-dollars. `usage` is consistent: its parts are within its wholes.
+
+    `terms` are the service tier, place and speed that were in force; those that the price does not know cost nothing.
+    """
+    tiers = next((tiers for name, tiers in price.variants if name in terms), price.tiers)
+    rates = _scaled(_reached(tiers, usage.input), price, terms)
     plain = usage.input - usage.cache_read - usage.cache_write - usage.cache_write_1h
     spoken = usage.output - usage.reasoning
     pico = (
@@ -160,7 +152,42 @@ def cost(price: Price, usage: Usage) -> int:
         + spoken * rates.output
         + usage.reasoning * rates.reasoning
     )
-    return _nano(pico)
+    return _nano(pico + price.search * (min(usage.searches, 1) if price.search_once else usage.searches))
+
+
+def surcharged(price: Price, terms: Collection[str]) -> Price:
+    """The price that a bound is taken of: never below the listed one, nor below that of the terms, in any tier."""
+    if not price.terms.intersection(terms):
+        return price
+    every = [price.tiers, *(tiers for name, tiers in price.variants if name in terms)]
+    starts = sorted({above for tiers in every for above, _ in tiers})
+    return replace(
+        price,
+        tiers=tuple(
+            (above, _scaled(_most([_reached(tiers, above + 1) for tiers in every]), price, terms)) for above in starts
+        ),
+    )
+
+
+def fee(price: Price, searches: int) -> int:
+    """What so many web searches cost, in nano-dollars."""
+    return _nano(price.search * searches)
+
+
+def _reached(tiers: Tiers, input_tokens: int) -> Rates:
+    return next(rates for above, rates in reversed(tiers) if input_tokens > above or above == 0)
+
+
+def _most(every: list[Rates]) -> Rates:
+    return Rates(**{name: max(getattr(rates, name) for rates in every) for name in _FIELDS})
+
+
+def _scaled(rates: Rates, price: Price, terms: Collection[str]) -> Rates:
+    """The rates times the factors of the terms. A rate that is no whole number of pico-dollars is rounded up."""
+    for name, thousandths in price.factors:
+        if name in terms:
+            rates = Rates(**{each: -(-getattr(rates, each) * thousandths // 1000) for each in _FIELDS})
+    return rates
 
 
 def bound(price: Price, input_ceiling: int, cap: int, n: int = 1) -> int:

@@ -10,6 +10,7 @@ from scribe_router.exchange import Usage
 NANO = 1_000_000_000
 # More than any request can be: a count above it, or a cost (USD), is a mistake, and no figure.
 MOST_TOKENS, MOST_USD = 1_000_000_000, 1_000_000
+TERMS = ("service_tier", "inference_geo", "speed")
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -51,7 +52,15 @@ def _with_input(raw: Mapping[str, Any], output: tuple[int, int], reported: int |
         cache_write_1h=long_writes,
         reasoning=output[1],
         reported_cost=reported,
+        searches=_searches(raw, before),
+        terms=tuple((name, value) for name in TERMS if isinstance(value := raw.get(name), str)),
     )
+
+
+def _searches(raw: Mapping[str, Any], before: Mapping[str, Any]) -> int:
+    """Web searches: Anthropic counts them, LiteLLM counts Gemini's queries, and we OpenAI's cited answers."""
+    counted = _count(_part(raw, "server_tool_use"), "web_search_requests")
+    return counted or _count(before, "web_search_requests") or _count(raw, "web_search_requests")
 
 
 def _output(raw: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -5,11 +5,12 @@ or
     - match: (?i)weather in (\\w+)        # by the user's last text; the first match answers
       answer: sunny
       usage: {prompt_tokens: 1000, completion_tokens: 20}   # in the provider's own words; it leaves as it stands
+      extra: {annotations: []}          # more fields of the message (OpenAI) or of the candidate (Gemini)
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ Source = Mapping[str, str] | Sequence[Mapping[str, Any]] | Path | None
 
 @dataclass(frozen=True)
 class Canned:
-    """A text, and the usage object of the reply; None leaves the usage to the behaviour."""
+    """A text, the usage object of the reply (None leaves it to the behaviour), and what stands beside the text."""
 
     text: str
     usage: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,12 @@ def by_text(document: list[Any], place: str) -> Answers:
 
 
 def rule(entry: Any, place: str) -> tuple[re.Pattern[str], Canned]:
-    if not isinstance(entry, Mapping) or set(entry) - {"usage"} != {"match", "answer"}:
-        raise ValueError(f"{place}: expected the keys match and answer, and maybe usage")
-    if not isinstance(entry.get("usage", {}), Mapping):
-        raise ValueError(f"{place}: usage is the provider's usage object")
+    if not isinstance(entry, Mapping) or set(entry) - {"usage", "extra"} != {"match", "answer"}:
+        raise ValueError(f"{place}: expected the keys match and answer, and maybe usage and extra")
+    usage, extra = entry.get("usage"), entry.get("extra", {})
+    if not isinstance(usage or {}, Mapping) or not isinstance(extra, Mapping):
+        raise ValueError(f"{place}: usage and extra are objects, in the provider's words")
     try:
-        return re.compile(str(entry["match"])), Canned(str(entry["answer"]), entry.get("usage"))
+        return re.compile(str(entry["match"])), Canned(str(entry["answer"]), usage, extra)
     except re.error as error:
         raise ValueError(f"{place}: match is no regular expression: {error}") from error

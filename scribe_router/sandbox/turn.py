@@ -5,7 +5,7 @@ Pure: the same prompt, behaviour and answers make the same turn.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from scribe_router.sandbox.answers import Answers
@@ -66,7 +66,8 @@ class Spoken:
 class Turn(Spoken):
     """An answer to render. `billed` is the truth, `usage` what the provider reports of it.
 
-    `canned` is a usage object in the provider's own words that stands for what the wire would make of `usage`.
+    `canned` is a usage object in the provider's own words that stands for what the wire would make of `usage`, `extra`
+    are fields beside the text.
     `number` and `created` (seconds of the epoch) make the ids and times, so that they are stable within a response.
     """
 
@@ -75,6 +76,7 @@ class Turn(Spoken):
     number: int
     created: int
     canned: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def compose(prompt: Prompt, behaviour: Behaviour, answers: Answers, number: int = 1, created: int = 0) -> Turn:
@@ -92,6 +94,7 @@ def compose(prompt: Prompt, behaviour: Behaviour, answers: Answers, number: int 
         number=number,
         created=created,
         canned=canned.usage if canned else None,
+        extra=canned.extra if canned else {},
     )
 
 

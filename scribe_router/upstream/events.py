@@ -14,6 +14,28 @@ DONE: Json = {}  # what a lane yields for `[DONE]`
 Events = AsyncIterator[Json]
 
 
+def usage_of(reply: Json, *, cited: bool = False) -> Json | None:
+    """The usage of a reply or a chunk, with what else the reply says of its price: the service tier, and that a web
+    search was made, which OpenAI tells by citations alone."""
+    usage = reply.get("usage")
+    if not isinstance(usage, Mapping) or not usage:
+        return None
+    tier = {"service_tier": reply["service_tier"]} if isinstance(reply.get("service_tier"), str) else {}
+    choices = reply.get("choices")
+    cited = cited or (isinstance(choices, list) and any(map(_cites, choices)))
+    searched = {"web_search_requests": 1} if cited else {}
+    return {**tier, **searched, **usage}
+
+
+def _cites(choice: Any) -> bool:
+    said = (choice.get("message") or choice.get("delta") or {}) if isinstance(choice, Mapping) else {}
+    notes = said.get("annotations") if isinstance(said, Mapping) else None
+    return any(
+        isinstance(note, Mapping) and note.get("type") == "url_citation"
+        for note in (notes if isinstance(notes, list) else ())
+    )
+
+
 class StreamReader:
     """Watches the chunks of one stream. `expected` is the number of choices that were asked for.
 
@@ -26,6 +48,7 @@ class StreamReader:
         self._finished: set[int] = set()
         self.committed = False
         self.done = False
+        self._cited = False
         self.usage: Json | None = None
         self.streamed = 0
 
@@ -46,10 +69,9 @@ class StreamReader:
             raise AttemptFailed(Category.STREAM, Reached.STREAMED, strange) from None
 
     def _note(self, chunk: Json) -> None:
-        usage = chunk.get("usage")
-        if isinstance(usage, Mapping) and usage:
-            self.usage = dict(usage)
+        self.usage = usage_of(chunk, cited=self._cited) or self.usage
         for choice in chunk.get("choices") or ():
+            self._cited = self._cited or _cites(choice)
             if choice.get("finish_reason"):
                 self._finished.add(choice.get("index") or 0)
             delta = choice.get("delta") or {}

@@ -6,10 +6,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+from scribe_router.config.price_entries import compile_price
 from scribe_router.exchange import Category
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.migrations import Migration
-from scribe_router.policies.prices import compile_price
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.registry import Deployment, Group, Registry, Store

@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from scribe_router.config.knowledge import price_map
+from scribe_router.config.price_entries import compile_price
 from scribe_router.exchange import Usage
-from scribe_router.policies.prices import compile_price, cost
+from scribe_router.policies.prices import cost
 
 EXAMPLES = (
     Usage(input=1_000, output=500),

@@ -1,5 +1,8 @@
 """Prices: published figures, how an entry is read, and what holds for every price."""
 
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scribe_router.config.knowledge import price_map
+from scribe_router.config.price_entries import compile_price
 from scribe_router.exchange import Usage, usd
-from scribe_router.policies.prices import Price, Rates, affordable_cap, bound, compile_price, cost, from_row
+from scribe_router.policies.prices import (
+    Hours,
+    Price,
+    Rates,
+    affordable_cap,
+    bound,
+    cost,
+    fee,
+    from_row,
+    surcharged,
+)
 
 OWN = Path(__file__).parent.parent.parent / "policies" / "prices.yaml"
 M = 1_000_000
@@ -231,3 +245,105 @@ def test_the_affordable_cap_is_the_largest_that_fits(price: Price, ceiling: int,
 def test_a_row_keeps_the_price(price: Price) -> None:
     assert from_row(price.to_row()) == price
     assert price.free == (bound(price, 10**6, 10**6) == 0)
+
+
+# -- service tiers, factors, fees, hours
+
+tiers = st.builds(
+    lambda first, more: ((0, first), *sorted(more.items())),
+    rates,
+    st.dictionaries(st.sampled_from([1_000, 100_000, 272_000]), rates, max_size=2),
+)
+whole_prices = st.builds(
+    Price,
+    tiers,
+    st.just("test"),
+    variants=st.dictionaries(st.sampled_from(["priority", "flex"]), tiers).map(lambda named: tuple(named.items())),
+    factors=st.dictionaries(st.sampled_from(["us", "fast"]), st.integers(1_000, 6_000)).map(
+        lambda named: tuple(named.items())
+    ),
+    search=st.integers(0, 10**11),
+    search_once=st.booleans(),
+    hours=st.just((Hours(60, 30, (1, 7), "Asia/Shanghai"),)),
+    off_peak=tiers,
+)
+terms = st.sets(st.sampled_from(["priority", "us", "fast", "a tier of tomorrow"]))
+
+
+@given(whole_prices, ceilings, caps, terms, st.booleans(), st.integers(0, 5), st.data())
+@settings(max_examples=150, deadline=None)
+def test_no_terms_that_were_asked_for_cost_more_than_the_bound(
+    price: Price, ceiling: int, cap: int, asked: set[str], served: bool, searches: int, data: st.DataObject
+) -> None:
+    """The provider serves what was asked for, or less: the standard tier."""
+    usage = replace(data.draw(usages(ceiling, cap)), searches=searches)
+    most = bound(surcharged(price, asked), ceiling, cap) + fee(price, searches)
+    assert cost(price, usage, asked if served else ()) <= most
+    assert bound(price, ceiling, cap) <= bound(surcharged(price, asked), ceiling, cap)
+
+
+@given(whole_prices)
+@settings(max_examples=50, deadline=None)
+def test_a_row_keeps_the_whole_price(price: Price) -> None:
+    assert from_row(json.loads(json.dumps(price.to_row()))) == price
+
+
+def test_a_row_of_before_is_still_read() -> None:
+    price = priced("gpt-5")
+    row = {name: part for name, part in price.to_row().items() if name in ("source", "tiers")}
+    assert from_row(row).tiers == price.tiers
+
+
+def hours(window: str, *weekdays: int, zone: str = "UTC") -> Price:
+    quiet = {"hours_utc": window, "weekdays": list(weekdays)} if weekdays else {"hours_utc": window}
+    block = {"windows": [quiet], "weekday_timezone": zone, "output_cost_per_token": Decimal("1e-6")}
+    price = compile_price({**per_million("2", "8"), "off_peak_pricing": block}, "test")
+    assert price is not None
+    return price
+
+
+@pytest.mark.parametrize(
+    ("price", "moment", "quiet"),
+    [
+        (hours("16:30-00:30"), "2026-11-20T16:29:59", False),
+        (hours("16:30-00:30"), "2026-11-20T16:30:00", True),
+        (hours("16:30-00:30"), "2026-11-20T00:29:59", True),
+        (hours("16:30-00:30"), "2026-11-20T00:30:00", False),
+        (hours("00:00-00:00"), "2026-11-20T12:00:00", True),
+        (hours("00:00-00:00", 6, 7), "2026-11-20T23:59:59", False),
+        (hours("00:00-00:00", 6, 7), "2026-11-21T00:00:00", True),
+        (hours("00:00-00:00", 6, 7, zone="Asia/Shanghai"), "2026-11-20T16:00:00", True),
+    ],
+)
+def test_hours(price: Price, moment: str, quiet: bool) -> None:
+    when = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+    assert price.at(when).rates(1).output == (M if quiet else 8 * M)
+    assert price.at(when).rates(1).input == 2 * M
+
+
+def test_a_request_is_off_peak_from_its_beginning_to_its_end() -> None:
+    price = hours("10:00-11:00")
+    inside, outside = (datetime(2026, 11, 20, hour, tzinfo=UTC).timestamp() for hour in (10, 11))
+    assert price.at(inside, inside + 60) != price
+    assert price.at(inside, outside) == price
+    assert price.at() == price
+
+
+@pytest.mark.parametrize("window", ["all day", "1:00-2:00", ""])
+def test_hours_that_make_no_sense(window: str) -> None:
+    with pytest.raises(ValueError, match="hours are written as"):
+        hours(window)
+
+
+def test_weekdays_and_zones_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="weekdays are numbers"):
+        hours("01:00-02:00", 8)
+    with pytest.raises(ValueError, match="Mars is no time zone"):
+        hours("01:00-02:00", zone="Mars")
+
+
+def test_other_vendors_entries_are_no_factors() -> None:
+    entry = {**per_million("1", "1"), "provider_specific_entry": {"fast": Decimal("2.0"), "volcengine": {"480p": "x"}}}
+    price = compile_price(entry, "test")
+    assert price is not None
+    assert price.factors == (("fast", 2_000),)

@@ -16,8 +16,8 @@ FILES = {
 BAD = {
     "just text": "expected a mapping of model to text, or a list of match and answer",
     "gpt: 7": "gpt: the answer is no text; put it in quotes",
-    "- {match: a}": "entry 1: expected the keys match and answer, and maybe usage",
-    "- {match: a, answer: x, usage: 5}": "entry 1: usage is the provider's usage object",
+    "- {match: a}": "entry 1: expected the keys match and answer, and maybe usage and extra",
+    "- {match: a, answer: x, usage: 5}": "entry 1: usage and extra are objects, in the provider's words",
     "- {match: '(', answer: x}": "entry 1: match is no regular expression: missing )",
 }
 

@@ -145,7 +145,7 @@ def whole(turn: Turn) -> list[Object]:
 def answer(prompt: Prompt, turn: Turn, said: list[Object], finish: str | None, usage: Usage | None) -> Object:
     candidate: dict[str, Any] = {"content": {"parts": said, "role": "model"}, "index": 0}
     if finish:
-        candidate["finishReason"] = finish
+        candidate |= {"finishReason": finish, **turn.extra}
     reply = {"candidates": [candidate], "modelVersion": prompt.model, "responseId": f"sandbox-{turn.number}"}
     return {**reply, "usageMetadata": usage_of(usage, turn)} if usage else reply
 

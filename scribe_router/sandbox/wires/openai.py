@@ -166,7 +166,7 @@ def head(prompt: Prompt, turn: Turn, kind: str, prefix: str = "chatcmpl") -> dic
         "object": kind,
         "created": turn.created,
         "model": prompt.model,
-        "service_tier": "default",
+        "service_tier": "default" if prompt.body.get("service_tier") in (None, "auto") else prompt.body["service_tier"],
         "system_fingerprint": "fp_sandbox",
     }
 
@@ -183,7 +183,7 @@ def chat(prompt: Prompt, turn: Turn) -> Object:
         message["reasoning_content"] = "".join(turn.thinking)
     if turn.calls:
         message["tool_calls"] = [tool_call(call, turn, at, call.arguments) for at, call in enumerate(turn.calls)]
-    choice = {"message": message, "logprobs": None, "finish_reason": turn.finish}
+    choice = {"message": {**message, **turn.extra}, "logprobs": None, "finish_reason": turn.finish}
     choices = [{"index": index, **choice} for index in range(prompt.n)]
     return with_usage({**head(prompt, turn, "chat.completion"), "choices": choices}, turn)
 
@@ -202,7 +202,7 @@ def chat_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
     for index in range(prompt.n):
         yield from (chunk("content", index, delta) for delta in deltas(turn))
     for index in range(prompt.n):
-        yield chunk("end", index, {}, turn.finish)
+        yield chunk("end", index, turn.extra, turn.finish)
     if reported:
         yield Frame("usage", sse({**base, "choices": [], "usage": usage_of(reported, turn)}))
     yield Frame("done", sse(b"[DONE]"))
