@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
+from math import ceil
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -21,14 +22,17 @@ from scribe_router.stores.redis_cluster import SCHEMES, Cluster, spread
 from scribe_router.stores.redis_epoch import agree
 from scribe_router.stores.redis_jobs import Batch, Flush, Job, Release, Reserve, ReserveWalk, Settle, Sweep
 from scribe_router.stores.redis_line import Line
-from scribe_router.stores.redis_link import Fault, Link, OneServer
+from scribe_router.stores.redis_link import Fault, Link, OneServer, Waiting
 from scribe_router.stores.redis_reports import Reports
 from scribe_router.stores.redis_rounds import Rounds
 
 SHARDS = 64
 FLUSHING = 5.0
 READING = 5.0
-SLOWEST = 0.25
+# A server that was silent for so long is connected anew.
+GIVEN_UP = 0.25
+# How long a reservation may wait for its turn.
+PATIENCE = 5.0
 
 T = TypeVar("T")
 
@@ -36,9 +40,10 @@ T = TypeVar("T")
 class RedisLedger:
     """A `Ledger` on Redis: `redis://`, `rediss://`, or `redis+cluster://host:port,host:port`.
 
-    `deadline` is how long `reserve` may take, in seconds, whatever happens to Redis. An owner of reservations counts as
-    dead when it was not heard for `lease` seconds of the server's clock. It connects at first use. Dropping it, or a
-    normal end of the interpreter, closes it: what was handed to `settle` is written.
+    `deadline` is how long the server may be silent before `reserve` fails, in seconds; while it answers others, a
+    reservation waits for its turn. An owner of reservations counts as dead when it was not heard for `lease` seconds of
+    the server's clock. It connects at first use. Dropping it, or a normal end of the interpreter, closes it: what was
+    handed to `settle` is written.
     """
 
     def __init__(
@@ -53,18 +58,20 @@ class RedisLedger:
     ) -> None:
         parts = urlsplit(url)
         self._place = f"ledger {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        self._clock, self._lease, self._deadline = clock, lease, deadline
+        self._clock, self._lease, self._patience = clock, lease, max(PATIENCE, 2 * deadline)
         self._clustered = parts.scheme in SCHEMES
         tags = spread(SHARDS) if self._clustered else ["0"]
         self._shards = shards = tuple(f"scribe:{{{tag}}}:" for tag in tags)
         self._link = link = _links(url, accepted_loss=accepted_loss)
         self._tally = Tally()
-        place, slowest = self._place, max(deadline, SLOWEST)
-
+        place, silences = self._place, max(1, ceil(GIVEN_UP / deadline))
         times = {"lease": lease, "sweep_every": sweep_every}
 
         def run(line: Line) -> None:
-            Rounds(line, place, link(timeout=slowest, writes=True), shards, clock=clock, **times).run()
+            def connect(silent: Callable[[str], None]) -> Link:
+                return link(waiting=Waiting(deadline, silences, silent), writes=True)
+
+            Rounds(line, place, connect, shards, clock=clock, **times).run()
 
         self._line = Line(self._place, run)
         weakref.finalize(self, self._line.close)
@@ -82,7 +89,7 @@ class RedisLedger:
         """
         check_row(row, floor)
         job = ReserveWalk(row, floor) if self._clustered else Reserve(row, floor)
-        return cast("Granted | Refused", await self._call(job, self._deadline))
+        return cast("Granted | Refused", await self._call(job, self._patience))
 
     def settle(self, settlement: Settlement) -> None:
         """Queue the settlement and return; the first for an attempt counts, one more may replace a sweep's. A cost of
@@ -166,14 +173,14 @@ class RedisLedger:
 
     def _expire(self, future: asyncio.Future[Any], patience: float) -> None:
         if not future.done():
-            future.set_exception(StoreUnavailable(f"{self._place}: no answer within {patience * 1000:.0f} ms"))
+            future.set_exception(StoreUnavailable(f"{self._place}: it had no turn within {patience:.0f} s"))
 
     async def _read(self, read: Callable[[Reports], T]) -> T:
         await self.flush()
         return await asyncio.to_thread(self._run, read, writes=False)
 
     def _run(self, read: Callable[[Reports], T], *, writes: bool) -> T:
-        link = self._link(timeout=READING, writes=writes)
+        link = self._link(waiting=Waiting(READING), writes=writes)
         try:
             return read(Reports(link, self._shards))
         except Fault as problem:
@@ -189,5 +196,5 @@ def _links(url: str, *, accepted_loss: bool) -> Callable[..., Link]:
         raise ValueError(f"a shared ledger is named redis://HOST or redis+cluster://HOST,HOST, found {url!r}")
     kind = Cluster if urlsplit(url).scheme in SCHEMES else OneServer
     links = partial(kind, url, accepted_loss=accepted_loss)
-    links(timeout=READING, writes=False)
+    links(waiting=Waiting(READING), writes=False)
     return links

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, ResponseError
 
 from scribe_router.stores.redis_calls import Call
-from scribe_router.stores.redis_link import Fault, Marks, Node, NotSent, fate, parsed
+from scribe_router.stores.redis_link import Fault, Marks, Node, NotSent, Waiting, fate, parsed
 
 SLOTS = 16384
 HOPS = 4
@@ -24,7 +24,7 @@ Address = tuple[str, int]
 class Cluster:
     """The link to a cluster; any of its servers that the URL names is enough to find the others."""
 
-    def __init__(self, url: str, *, timeout: float, accepted_loss: bool, writes: bool) -> None:
+    def __init__(self, url: str, *, waiting: Waiting, accepted_loss: bool, writes: bool) -> None:
         parts = urlsplit(url)
         login, _, places = parts.netloc.rpartition("@")
         login = f"{login}@" if login else ""
@@ -32,7 +32,7 @@ class Cluster:
         self._options = [parsed(each) for each in urls]
         self._seeds = [(each.get("host", "localhost"), each.get("port", 6379)) for each in self._options]
         marks = Marks() if writes else None
-        self._build = partial(Node, timeout=timeout, accepted_loss=accepted_loss, marks=marks)
+        self._build = partial(Node, waiting=waiting, accepted_loss=accepted_loss, marks=marks)
         self._nodes: dict[Address, Node] = {}
         self._ranges: list[tuple[int, int, Address]] = []
 

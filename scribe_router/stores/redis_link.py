@@ -7,6 +7,7 @@ knows sockets and servers. It must never know what a script does. Times are in s
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from redis.backoff import NoBackoff
@@ -23,6 +24,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from scribe_router.stores.redis_calls import SCRIPTS, Call
@@ -60,6 +62,15 @@ class Again(NotSent):
 
 class Lost(Fault):
     """It was sent, and nobody knows whether it ran, or will."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long to wait for a server: `times` the `deadline` (seconds), and what to do after each."""
+
+    deadline: float
+    times: int = 1
+    silent: Callable[[str], None] = lambda problem: None
 
 
 class Link(Protocol):
@@ -102,14 +113,19 @@ class Marks:
 class Node:
     """One server, connected when it is needed; after a failure it is left alone for a moment.
 
-    Who only reads (without marks) neither demands durability nor loads scripts.
+    Who only reads (without marks) neither demands durability nor loads scripts. It waits `timeout` for an answer, and
+    calls `silent` after each `deadline` without a byte. Both are the kernel's to tell: a process that was not given
+    its turn for as long finds the answer there, and takes no server for dead.
     """
 
-    def __init__(self, options: Mapping[str, Any], *, timeout: float, accepted_loss: bool, marks: Marks | None) -> None:
+    def __init__(
+        self, options: Mapping[str, Any], *, waiting: Waiting, accepted_loss: bool, marks: Marks | None
+    ) -> None:
         kind: Callable[..., Any] = options.get("connection_class", Connection)
         common = {"retry": Retry(NoBackoff(), 0), "encoding_errors": "surrogatepass", "decode_responses": True}
         given = {name: value for name, value in options.items() if name != "connection_class"}
-        times = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        times = {"socket_timeout": waiting.deadline, "socket_connect_timeout": waiting.deadline}
+        self._waiting = waiting
         self._make: Callable[[], Any] = lambda: kind(**common | times | given | {"protocol": 2})
         self._accepted_loss, self._marks = accepted_loss, marks
         self._mark: str | None = None
@@ -156,14 +172,22 @@ class Node:
         """The answers to what was sent, errors of the server among them. Raises `Lost`."""
         connection = self._connected()
         try:
-            answers = [_answer(connection) for _ in range(count)]
+            answers = [self._awaited(connection) for _ in range(count)]
             if self._mark is not None and self._marks is not None:
-                self._acknowledge(self._marks, self._mark, _answer(connection))
+                self._acknowledge(self._marks, self._mark, self._awaited(connection))
         except (RedisError, OSError) as problem:
             raise self._lost(problem) from problem
         if any(isinstance(answer, NoScriptError) for answer in answers):
             self.close()  # opening loads them
         return answers
+
+    def _awaited(self, connection: Any) -> Any:
+        problem = f"no answer within {self._waiting.deadline * 1000:.0f} ms"
+        for _ in range(self._waiting.times):
+            if connection.can_read(self._waiting.deadline):
+                return _answer(connection)
+            self._waiting.silent(problem)
+        raise RedisTimeout(problem)
 
     def _acknowledge(self, marks: Marks, mark: str, answer: Any) -> None:
         if isinstance(answer, ResponseError):
@@ -209,9 +233,9 @@ class Node:
 class OneServer:
     """The link to one Redis."""
 
-    def __init__(self, url: str, *, timeout: float, accepted_loss: bool, writes: bool) -> None:
+    def __init__(self, url: str, *, waiting: Waiting, accepted_loss: bool, writes: bool) -> None:
         marks = Marks() if writes else None
-        self._node = Node(parsed(url), timeout=timeout, accepted_loss=accepted_loss, marks=marks)
+        self._node = Node(parsed(url), waiting=waiting, accepted_loss=accepted_loss, marks=marks)
 
     def open(self) -> None:
         self._node.open()

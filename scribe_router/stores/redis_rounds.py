@@ -18,7 +18,7 @@ from scribe_router.stores.contract import Granted, StoreUnavailable
 from scribe_router.stores.delivery import Answer, deliver
 from scribe_router.stores.redis_calls import Call, Session
 from scribe_router.stores.redis_epoch import agree, condemn
-from scribe_router.stores.redis_jobs import Beat, Flush, Job, Leave, Settle, Sweep
+from scribe_router.stores.redis_jobs import Beat, Flush, Job, Leave, Reserve, Settle, Sweep
 from scribe_router.stores.redis_line import CLOSING, Line
 from scribe_router.stores.redis_link import Again, Fault, Forgot, Link, NotSent
 
@@ -36,7 +36,7 @@ class Rounds:
         self,
         line: Line,
         place: str,
-        link: Link,
+        connect: Callable[[Callable[[str], None]], Link],
         shards: Sequence[str],
         *,
         clock: Callable[[], float],
@@ -44,7 +44,7 @@ class Rounds:
         sweep_every: float,
     ) -> None:
         self._line, self._queue = line, line.queue
-        self._place, self._link, self._shards = place, link, tuple(shards)
+        self._place, self._link, self._shards = place, connect(self._silent), tuple(shards)
         self._clock, self._lease, self._sweep_every = clock, lease, sweep_every
         self._epochs: tuple[str, ...] | None = None
         self._seen: tuple[str, ...] | None = None
@@ -165,6 +165,13 @@ class Rounds:
             if len(chosen) == GROUP:
                 break
         return chosen
+
+    def _silent(self, text: str) -> None:
+        """The server says nothing: who waits to reserve hears of it now. What Redis makes of it later is undone."""
+        while not self._queue.empty():
+            self._take(self._queue.get())
+        problem = StoreUnavailable(f"{self._place}: {text}")
+        deliver(Answer(job.future, problem=problem) for job in self._pending if isinstance(job, Reserve))
 
     def _tell(self, job: Job, answers: list[Any]) -> None:
         if all(_fine(answer) for answer in answers):

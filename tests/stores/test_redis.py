@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from scribe_router.stores import redis_rounds
 from scribe_router.stores.contract import Counter, Granted, Refused, StoreUnavailable
 from scribe_router.stores.redis import RedisLedger
-from tests.stores.ledger_rows import DAY, row, settlement, until_granted
+from tests.stores.ledger_rows import DAY, charge, row, settlement, until_granted
 from tests.stores.redis_servers import Server, one_server, tell, wait_until
 
 OpenShared = Callable[[str], RedisLedger]
@@ -202,6 +204,38 @@ async def test_a_server_that_hangs(server: Server, ledger: RedisLedger) -> None:
     await ledger.flush()
     assert await ledger.counters() == {DAY.counter: Counter(DAY.counter, settled=0, reserved=7)}
     assert await ledger.check() == []
+
+
+BUSY = """
+local function now() local time = redis.call('TIME') return time[1] * 1e6 + time[2] end
+local stop = now() + 20000
+repeat until now() > stop
+"""
+
+
+async def test_waiting_for_ones_turn_is_no_silence_of_the_server(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hundred reservations, each in a round of its own of up to 20 ms: the last one waits for some deadlines."""
+    monkeypatch.setattr(redis_rounds, "GROUP", 1)
+    ledger, over = RedisLedger(server.url, deadline=0.5), threading.Event()
+
+    def occupy() -> None:
+        while not over.is_set():
+            tell(server, "EVAL", BUSY, 0)
+
+    others = threading.Thread(target=occupy)
+    try:
+        await until_granted(ledger)
+        others.start()
+        answers = await asyncio.gather(
+            *(ledger.reserve(row(f"a{number}", 1, charge("wide", 1000)), 1) for number in range(200))
+        )
+        assert answers == [Granted(1)] * 200
+    finally:
+        over.set()
+        others.join()
+        ledger.close()
 
 
 async def test_a_pause_of_the_server_kills_nobody(server: Server) -> None:

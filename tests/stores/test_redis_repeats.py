@@ -15,7 +15,7 @@ from scribe_router.stores.contract import Granted, StoreUnavailable
 from scribe_router.stores.redis import RedisLedger
 from scribe_router.stores.redis_calls import Call
 from scribe_router.stores.redis_cluster import Cluster
-from scribe_router.stores.redis_link import Lost, NotSent, OneServer
+from scribe_router.stores.redis_link import Lost, NotSent, OneServer, Waiting
 from tests.stores.ledger_rows import charge, row, settlement
 from tests.stores.redis_servers import Server, tell
 
@@ -116,7 +116,7 @@ async def test_repeats_change_nothing(
         assert await ledger.check() == []
         late = [call for call in SENT if call.command[1] in REPEATED]
         choose.shuffle(late)
-        link = ledger._link(timeout=5.0, writes=True)
+        link = ledger._link(waiting=Waiting(5.0), writes=True)
         link.run(late)
         link.close()
         await ledger.flush()

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 START_SECONDS = 30.0
+ROOT = Path(__file__).parents[2]  # this tree is tested, wherever else the package is installed
 
 
 class Proxy:
@@ -31,12 +32,14 @@ class Proxy:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Proxy]:
-    """Serve the configuration in `folder`; it is ended when the block is left."""
+def serving(
+    folder: Path, *options: str, environment: Mapping[str, str] | None = None, before: Sequence[str] = ()
+) -> Iterator[Proxy]:
+    """Serve the configuration in `folder`; it is ended when the block is left. `before` stands before the command."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "scribe_router", "serve", "--port", "0", *options],
+        [*before, sys.executable, "-m", "scribe_router", "serve", "--port", "0", *options],
         cwd=folder,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
