@@ -59,7 +59,7 @@ proxy: setup  ## our callbacks inside LiteLLM's own proxy, in .venv-proxy
 	$(BARE) SCRIBE_PROXY_PYTHON="$$PWD/.venv-proxy/bin/python" $(PY) -m pytest -m proxy $(ARGS)
 
 bench: setup  ## measure, beside others
-	@for each in bench/[a-z]*.py; do if [ -e "$$each" ]; then $(BARE) $(PY) "$$each" $(ARGS) || exit; else echo 'no benchmark yet'; fi; done
+	@for each in bench/[a-z]*.py; do $(BARE) $(PY) "$$each" $(ARGS) || exit; done
 
 lock:  ## write requirements/*.lock anew; ARGS=--upgrade takes newer versions
 	@scripts/setup-locks.sh "$(UV)" $(ARGS)

@@ -1,0 +1,23 @@
+"""The benchmarks run, hold what they claim, and the page that one of them writes is current."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(name: str, *options: str) -> str:
+    command = [sys.executable, "-W", "ignore", str(ROOT / "bench" / name), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_cap_holds_and_the_page_says_so() -> None:
+    table = run("budgets.py", "--check")
+    assert len(table.splitlines()) == 2 + 6
