@@ -250,7 +250,7 @@ is not held back. Its proxy has other budgets, on virtual keys, with a reservati
 compared here.
 
 **scribe_router** has one limit, `{{scope: all, window: day, usd: CAP, when_short: reject}}`, a ledger in SQLite, and
-its defaults for the rest. It reserves what a call can cost before it leaves, so it also refuses what would have fitted in
+its defaults for the rest. It reserves what a call can cost before it leaves, so it refuses what would have fitted in
 hindsight: of the five prompts three would have. Its bound takes a token for each byte of the request. The words of
 these prompts have one letter; of plain English, with some four bytes for each token, all five would be refused. With
 `when_short: clamp`, which is the default, a call is made smaller where that helps.

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 
 from scribe_router.errors import BudgetExceeded
 from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, Mark, Usage, usd
-from scribe_router.policies.budgets import BudgetsPolicy, Limit, Scope, applying, charges, renews, room
+from scribe_router.policies.budgets import BudgetsPolicy, Limit, Scope, counting, renews, room
 from scribe_router.policies.prices import Price, surcharged
 from scribe_router.policies.prices import cost as cost_of
 from scribe_router.policies.settlement import settled
@@ -36,6 +36,7 @@ class Accounts:
         self, ledger: Accounting, budgets: BudgetsPolicy, clock: Callable[[], float], *, needs_ledger: bool = True
     ) -> None:
         self._ledger, self._budgets, self._clock, self._needs_ledger = ledger, budgets, clock, needs_ledger
+        self._counted = counting(budgets)
         self._exceeded: set[str] = set()
 
     async def reserve(self, exchange: Exchange, attempt: Attempt, shaped: Shaped) -> Shaped:
@@ -45,15 +46,14 @@ class Accounts:
         Raises `BudgetExceeded`, `InvalidRequest` and `StoreUnavailable`; whatever it raises, nothing stays reserved.
         """
         now = self._clock()
-        values = _values(exchange, shaped.deployment)
-        limits = applying(self._budgets, values)
+        limits, scopes = self._counted(_values(exchange, shaped.deployment), now)
         self._check_trusted(shaped.deployment, limits)
         shaped = _capped(exchange, attempt, shaped)
         quote = quoted(shaped, limits, self._budgets)
         attempt.bound, floor = quote.bound(shaped.cap or 0), quote.bound(quote.least)
         attempt.ceiling, attempt.terms, attempt.fees = quote.ceiling, quote.terms, quote.fees
         most = _within_request(limits, exchange, attempt.bound, floor)
-        row = _row(exchange, attempt, shaped, charges(limits, values, now), most, now)
+        row = _row(exchange, attempt, shaped, scopes, most, now)
         answer = await self._reserved(exchange, attempt, row, floor)
         if isinstance(answer, Refused):
             raise self._refusal(answer, floor, now)

@@ -21,3 +21,9 @@ def run(name: str, *options: str) -> str:
 def test_every_cap_holds_and_the_page_says_so() -> None:
     table = run("budgets.py", "--check")
     assert len(table.splitlines()) == 2 + 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_ledger_costs_less_than_the_forward() -> None:
+    assert "ledger alone" in run("ledger.py", "--quick")

@@ -4,10 +4,11 @@ Knows caps, scopes and windows; never how much is left, which only the store kno
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,6 +18,8 @@ from scribe_router.exchange import Charge
 from scribe_router.policies.schema import Shape
 
 NANO = 1_000_000_000
+# In seconds. In every time zone windows begin on one, so what is worked out for a moment holds for the rest of it.
+QUARTER_HOUR = 900.0
 UNLIMITED = 1_000_000_000 * NANO  # the cap of a counter that only counts: more than any limit may name
 
 Scope = Literal["request", "user", "team", "key", "model", "provider", "all"]
@@ -190,6 +193,23 @@ class Open:
 def applying(policy: BudgetsPolicy, values: Mapping[Scope, str]) -> tuple[Limit, ...]:
     """The limits that hold for an attempt; `values` are its user, team, key, model and provider."""
     return tuple(limit for limit in policy.limits if _holds(limit, values))
+
+
+Counted = tuple[tuple[Limit, ...], tuple[Charge, ...]]
+
+
+def counting(policy: BudgetsPolicy) -> Callable[[Mapping[Scope, str], float], Counted]:
+    """The limits that hold for an attempt with these values at a moment, and what it counts against, as one function.
+
+    It remembers: worked out anew for each attempt, eight limits took a fourth of the processor time of the ledger.
+    """
+
+    @lru_cache(maxsize=4096)
+    def counted(values: tuple[tuple[Scope, str], ...], moment: float) -> Counted:
+        limits = applying(policy, dict(values))
+        return limits, charges(limits, dict(values), moment)
+
+    return lambda values, now: counted(tuple(values.items()), now // QUARTER_HOUR * QUARTER_HOUR)
 
 
 def _holds(limit: Limit, values: Mapping[Scope, str]) -> bool:

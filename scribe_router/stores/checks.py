@@ -11,8 +11,10 @@ MATCHED = {field.name for field in fields(Row) if field.type is str}
 def check_row(row: Row, floor: int) -> None:
     """Raises `ValueError` for amounts or charges that no store can count."""
     place = f"attempt {row.attempt}"
-    caps = {f"cap of {charge.counter}": charge.cap for charge in row.charges}
-    check_amounts(place, bound=row.bound, floor=floor, **caps)
+    check_amounts(place, bound=row.bound, floor=floor)
+    for charge in row.charges:
+        if not _countable(charge.cap):
+            check_amounts(place, **{f"cap of {charge.counter}": charge.cap})
     if floor > row.bound:
         raise ValueError(f"{place}: floor {floor} is above the bound {row.bound}")
     if len({charge.counter for charge in row.charges}) < len(row.charges):
@@ -29,5 +31,9 @@ def check_settlement(settlement: Settlement) -> None:
 def check_amounts(place: str, **amounts: int) -> None:
     """Raises `ValueError` for what is no whole number of nano-dollars, or more than all money."""
     for name, amount in amounts.items():
-        if type(amount) is not int or not 0 <= amount <= LARGEST:
+        if not _countable(amount):
             raise ValueError(f"{place}: {name} is {amount!r}, not a whole number from 0 to {LARGEST}")
+
+
+def _countable(amount: int) -> bool:
+    return type(amount) is int and 0 <= amount <= LARGEST

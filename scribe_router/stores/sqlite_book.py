@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from scribe_router.exchange import Charge, Mark
@@ -42,13 +43,17 @@ MIGRATIONS = {
         ALTER TABLE attempts ADD COLUMN model_name TEXT NOT NULL DEFAULT '';""",
     2: "CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;",
 }
-GRANTED = "SELECT granted FROM attempts WHERE attempt = ?"
-COUNTER = "SELECT settled, reserved FROM counters WHERE name = ?"
+# One row, since each step of a statement is a turn of the interpreter's lock, which the event loop wants as well.
+BEFORE = """SELECT (SELECT granted FROM attempts WHERE attempt = ?),
+    (SELECT json_group_object(name, json_array(settled, reserved)) FROM counters WHERE name IN ({names}))"""
 INSERT = """INSERT INTO attempts (attempt, exchange, principal, user, model, deployment, provider, lane, opened, bound,
     charges, price, cap, owner, granted, team, model_name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-MOVE = """INSERT INTO counters (name, settled, reserved) VALUES (?, ?, ?) ON CONFLICT (name)
-    DO UPDATE SET settled = settled + excluded.settled, reserved = reserved + excluded.reserved"""
-STATE = "SELECT state, provisional, granted, cost, charges, mark FROM attempts WHERE attempt = ?"
+TAKE = """INSERT INTO counters (name, settled, reserved) VALUES {counters} ON CONFLICT (name)
+    DO UPDATE SET reserved = reserved + excluded.reserved"""
+MOVE = """UPDATE counters SET settled = settled + ?, reserved = reserved - ?
+    WHERE name IN (SELECT json_extract(charge.value, '$.counter')
+        FROM attempts, json_each(attempts.charges) AS charge WHERE attempt = ?)"""
+STATE = "SELECT state, provisional, granted, cost, mark FROM attempts WHERE attempt = ?"
 SETTLE = """UPDATE attempts SET state = 'settled', provisional = ?, exceeded = ?, cost = ?, mark = ?, outcome = ?,
     closed = ?, usage = ?, raw_usage = ?, cap = coalesce(?, cap) WHERE attempt = ?"""
 RESERVING = "SELECT DISTINCT owner FROM attempts WHERE state = 'reserved'"
@@ -69,19 +74,18 @@ class Book:
 
     def reserve(self, row: Row, price: str, floor: int) -> Granted | Refused:
         """Write the row with as much of its bound as every charge has left, or refuse and write nothing."""
-        known = self.connection.execute(GRANTED, (row.attempt,)).fetchone()
+        names = [charge.counter for charge in row.charges]
+        query = BEFORE.format(names=", ".join("?" * len(names)))
+        known, found = self.connection.execute(query, (row.attempt, *names)).fetchone()
         if known is not None:
-            return Granted(known[0])
-        decision = decide(row, floor, [self._counter(charge) for charge in row.charges])
+            return Granted(known)
+        counters = json.loads(found)
+        decision = decide(
+            row, floor, [counters.get(each.counter) or seed(self.connection, each) for each in row.charges]
+        )
         if isinstance(decision, Granted):
             self._write(row, price, decision.amount)
         return decision
-
-    def _counter(self, charge: Charge) -> tuple[int, int]:
-        found = self.connection.execute(COUNTER, (charge.counter,)).fetchone()
-        if found is None:
-            return seed(self.connection, charge)
-        return found[0], found[1]
 
     def _write(self, row: Row, price: str, amount: int) -> None:
         values = (
@@ -90,7 +94,9 @@ class Book:
             *(row.team, row.model_name),
         )
         self.connection.execute(INSERT, values)
-        self.connection.executemany(MOVE, [(charge.counter, 0, amount) for charge in row.charges])
+        if row.charges:
+            query = TAKE.format(counters=", ".join(["(?, 0, ?)"] * len(row.charges)))
+            self.connection.execute(query, [value for charge in row.charges for value in (charge.counter, amount)])
 
     def settle(self, settlement: Settlement, usage: str | None, raw_usage: str | None) -> bool:
         """Apply the settlement if it is the first, or the first true one after a sweep; whether it was applied."""
@@ -98,16 +104,15 @@ class Book:
         if found is None:
             self.tally.miss(settlement, "no such row, its cost of %d is not counted; reserve before settling")
             return False
-        state, provisional, granted, cost, charges, mark = found
+        state, provisional, granted, cost, mark = found
         swept = settlement.mark is Mark.SWEPT
         if state == "settled" and (swept or not provisional):
             if mark == Mark.RELEASED:
                 self.tally.miss(settlement, "was released at zero, its cost of %d is not counted")
             return False
         truth = settlement.cost or 0
-        settled, reserved = truth - (cost or 0), (-1 if state == "reserved" else 0)
-        moves = [(charge["counter"], settled, reserved * charge["amount"]) for charge in json.loads(charges)]
-        self.connection.executemany(MOVE, moves)
+        moved = (truth - (cost or 0), granted if state == "reserved" else 0, settlement.attempt)
+        self.connection.execute(MOVE, moved)
         values = (swept, truth > granted, settlement.cost, str(settlement.mark), settlement.outcome)
         self.connection.execute(
             SETTLE, (*values, settlement.closed, usage, raw_usage, settlement.cap, settlement.attempt)
@@ -141,16 +146,23 @@ class Book:
 
 def decide(row: Row, floor: int, counters: list[tuple[int, int]]) -> Granted | Refused:
     """What may be reserved when each charge's counter stands at (settled, reserved)."""
-    refusals = [Refused(charge, *counter) for charge, counter in zip(row.charges, counters, strict=True)]
-    tightest = min(refusals, key=lambda refusal: refusal.left, default=None)
-    if tightest is None or tightest.left >= row.bound:
-        return Granted(row.bound)
-    return Granted(tightest.left) if tightest.left >= floor else tightest
+    left = [charge.cap - sum(counter) for charge, counter in zip(row.charges, counters, strict=True)]
+    least = min(left, default=row.bound)
+    if least >= floor:
+        return Granted(min(least, row.bound))
+    tightest = left.index(least)
+    return Refused(row.charges[tightest], *counters[tightest])
 
 
 def charges_json(charges: tuple[Charge, ...], amount: int) -> str:
     """The charges as the row keeps them; settlement reads nothing else."""
-    return json.dumps([charge_dict(charge) | {"amount": amount} for charge in charges])
+    return f"[{', '.join(f'{_charge_json(charge)}{amount}}}' for charge in charges)}]"
+
+
+@lru_cache(maxsize=4096)
+def _charge_json(charge: Charge) -> str:
+    """The same charges come again and again, only the amount differs."""
+    return f'{json.dumps(charge_dict(charge))[:-1]}, "amount": '
 
 
 def open_book(path: Path, *, full_sync: bool, clock: Callable[[], float], tally: Tally) -> Book:

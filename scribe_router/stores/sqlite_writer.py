@@ -1,4 +1,5 @@
-"""One thread that writes: whatever waits in its queue becomes one transaction, each operation a savepoint in it.
+"""One thread that writes: whatever waits in its queue becomes one transaction. When an operation of it makes a mistake,
+it is undone and run again, each operation a savepoint in it.
 
 It knows transactions, contention, threads and event loops. It must never know what a row, a counter or an owner is.
 `GROUP` is in operations, the other constants are in seconds.
@@ -178,12 +179,21 @@ class _Loop(Generic[S]):
         """Run a group as one transaction; only when it is committed does it leave `_pending`."""
         if self._session is None:
             self._session = self._open_session()
-        connection = self._session.connection
+        try:
+            return self._transaction(self._session, _run)
+        except Exception as problem:
+            if _is_fault(problem):
+                raise
+        self._session.connection.execute("ROLLBACK")
+        return self._transaction(self._session, _run_apart)
+
+    def _transaction(self, session: S, run: Callable[[Operation[S], S], Answer]) -> list[Answer]:
+        connection = session.connection
         connection.execute("BEGIN IMMEDIATE")
         until = time.monotonic() + SLICE
         answers: list[Answer] = []
         for operation in islice(self._pending, GROUP):
-            answers.append(_run(operation, self._session))
+            answers.append(run(operation, session))
             if time.monotonic() > until:
                 break
         connection.execute("COMMIT")
@@ -218,17 +228,27 @@ class _Loop(Generic[S]):
 
 
 def _run(operation: Operation[S], session: S) -> Answer:
+    """Run one operation; its own mistake ends the transaction, which is rare, and a savepoint for each is dear."""
+    return Answer(operation.future, operation.run(session))
+
+
+def _run_apart(operation: Operation[S], session: S) -> Answer:
     """Run one operation so that its own mistake undoes it alone; a fault of the store is raised."""
     session.connection.execute("SAVEPOINT operation")
     try:
         answer = Answer(operation.future, operation.run(session))
     except Exception as problem:
-        if isinstance(problem, sqlite3.Error) and _code(problem) not in {None, *OWN_MISTAKES}:
+        if _is_fault(problem):
             raise
         session.connection.execute("ROLLBACK TO operation")
         answer = Answer(operation.future, problem=problem)
     session.connection.execute("RELEASE operation")
     return answer
+
+
+def _is_fault(problem: Exception) -> bool:
+    """Whether it is the store's, and no operation's own mistake."""
+    return isinstance(problem, sqlite3.Error) and _code(problem) not in {None, *OWN_MISTAKES}
 
 
 def _pause(faults: int, longest: float) -> float:

@@ -19,6 +19,7 @@ from scribe_router.policies.budgets import (
     applying,
     charges,
     clamps,
+    counting,
     opened,
     renews,
     room,
@@ -237,3 +238,22 @@ def test_what_only_observes_never_refuses() -> None:
 
 def test_amounts_are_decimal_from_the_first() -> None:
     assert limit(usd=Decimal("0.3")).cap == 300_000_000
+
+
+def test_what_is_remembered_is_what_would_be_worked_out() -> None:
+    """Across the end of an hour in a zone that is a quarter of an hour off the others."""
+    limits = [{"id": "hour", "scope": "user", "window": "hour", "usd": 1}]
+    limits += [{"id": "day", "scope": ["user", "model"], "window": "day", "usd": 1, "time_zone": "Asia/Kathmandu"}]
+    limits += [{"id": "other", "scope": "model", "usd": 1, "only": {"model": ["n"]}}]
+    policy = BudgetsPolicy.model_validate({"limits": limits})
+    counted = counting(policy)
+    midnight = datetime(2026, 11, 19, 18, 15, tzinfo=UTC).timestamp()
+    seen = set()
+    for moment in (midnight - 900, midnight - 0.001, midnight, midnight + 899.9, midnight + 2700):
+        for user, model in (("ann", "m"), ("bob", "n"), ("ann", "m")):
+            values: dict[Scope, str] = {**ANN, "user": user, "model": model}
+            limits_found, found = counted(values, moment)
+            assert limits_found == applying(policy, values)
+            assert found == charges(limits_found, values, moment)
+            seen.add(found)
+    assert len(seen) == 2 * 3

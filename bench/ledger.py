@@ -1,0 +1,181 @@
+"""What the ledger costs beside a bare forward, in processor time: `python bench/ledger.py [--quick]`.
+
+One process, 32 in flight, SQLite, eight scopes for each attempt, the sandbox in a process of its own. In turns:
+
+- lane:   the shaped request through the wire lane to the sandbox, and its answer read: no plan, no attempt loop
+- bare:   the router's whole path to the sandbox, without limits, and a ledger that grants everything, writes nothing
+- ledger: `reserve` and `settle` alone, with what they count against
+- router: the router's whole path with eight limits and the SQLite ledger
+
+Time is user and system time of all threads. Exits with 1 when the ledger alone costs more than 0.6 of the bare forward
+of the same run. What it adds to the router's path is more: working out the limits, smaller transactions, threads that
+wait for each other. That is a difference of two larger figures, which only an idle machine tells well, so it is printed
+and not judged.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # this tree is measured, wherever else the package is installed
+
+from scribe_router import Router  # noqa: E402
+from scribe_router.exchange import Call, CallOptions, Mark  # noqa: E402
+from scribe_router.policies.budgets import BudgetsPolicy, counting  # noqa: E402
+from scribe_router.stores.contract import Granted, Refused, Row, Settlement  # noqa: E402
+from scribe_router.stores.sqlite import SqliteLedger  # noqa: E402
+from scribe_router.upstream.shape import shape  # noqa: E402
+from scribe_router.upstream.wire import WireLane  # noqa: E402
+
+IN_FLIGHT = 32
+MOST = 0.6
+SCOPES = ["user", "team", "key", "model", "provider", "all", ["user", "model"], ["team", "provider"]]
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hello there"}], "max_tokens": 100}
+USAGE = {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
+SANDBOX = """
+import asyncio
+from scribe_router.sandbox import serve
+asyncio.run(serve(port=0, ready=lambda sandbox: print(sandbox.url, flush=True)))
+"""
+
+Work = Callable[[], Awaitable[object]]
+
+
+class Free(SqliteLedger):
+    """Grants everything, and writes nothing."""
+
+    async def reserve(self, row: Row, floor: int) -> Granted | Refused:
+        return Granted(row.bound)
+
+    def settle(self, settlement: Settlement) -> None:
+        return None
+
+
+@contextmanager
+def sandbox() -> Iterator[str]:
+    """A sandbox whose processor time is not ours."""
+    with subprocess.Popen([sys.executable, "-c", SANDBOX], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            yield (process.stdout or sys.stdin).readline().strip()
+        finally:
+            process.kill()
+
+
+def configure(folder: Path, base: str) -> None:
+    model = {"model": "openai/echo", "api_base": f"{base}/v1", "api_key": "k"}
+    price = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}
+    limits = [
+        {"id": f"limit-{number}", "scope": scope, "window": "month", "usd": 1_000_000}
+        for number, scope in enumerate(SCOPES)
+    ]
+    (folder / "policies").mkdir()
+    write(
+        folder / "litellm_config.yaml",
+        {"model_list": [{"model_name": "m", "litellm_params": model, "model_info": price}]},
+    )
+    write(folder / "policies" / "budgets.yaml", {"limits": limits})
+    write(folder / "policies" / "store.yaml", {"ledger": f"sqlite:{folder}/ledger.sqlite3"})
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content))
+
+
+@asynccontextmanager
+async def works(folder: Path) -> AsyncIterator[dict[str, Work]]:
+    """What is measured, by name."""
+    router = Router.from_yaml(folder / "litellm_config.yaml")
+    unlimited = replace(router.registry, budgets=BudgetsPolicy())
+    free = Router(unlimited, ledger=Free(folder / "free.sqlite3"))
+    wire, alone = WireLane(), SqliteLedger(folder / "alone.sqlite3")
+    (deployment,) = router.registry.deployments.values()
+    call, numbers = Call("chat", BODY, CallOptions(team="t")), itertools.count()
+    counted = counting(router.registry.budgets)
+    values = {"user": "u", "team": "t", "key": "k", "model": "m", "provider": "openai"}
+
+    async def forward() -> None:
+        await wire.call(shape(call, deployment).with_cap(100))
+
+    async def ledger() -> None:
+        attempt, now = f"at-{next(numbers):024}", time.time()
+        _, scopes = counted(values, now)
+        price = deployment.price.to_row() if deployment.price else {}
+        of = (attempt, "ex", "k", "u", "openai/echo", "m", "openai", "wire", now)
+        await alone.reserve(Row(*of, bound=1_000_000, charges=scopes, price=price, cap=100), 1_000_000)
+        alone.settle(Settlement(attempt, 1000, Mark.COMPUTED, "answered", now, USAGE, USAGE, 100))
+
+    try:
+        yield {
+            "lane": forward,
+            "bare": lambda: free.serve(call),
+            "ledger": ledger,
+            "router": lambda: router.serve(call),
+        }
+    finally:
+        assert len(await alone.counters()) == len(SCOPES)
+        for each in (router, free):
+            await each.aclose()
+        await wire.aclose()
+        alone.close()
+
+
+async def costs(work: Work, calls: int) -> float:
+    """Processor time of one call, in microseconds."""
+    numbers = iter(range(calls))
+
+    async def worker() -> None:
+        for _ in numbers:
+            await work()
+
+    began = time.process_time()
+    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+    return (time.process_time() - began) / calls * 1e6
+
+
+async def measured(rounds: int, calls: int) -> dict[str, float]:
+    """The median of each over the rounds, in which all take turns; the first round warms up."""
+    found: dict[str, list[float]] = {}
+    with sandbox() as base, tempfile.TemporaryDirectory() as folder:
+        configure(Path(folder), base)
+        async with works(Path(folder)) as each:
+            for number in range(rounds + 1):
+                for name, work in each.items():
+                    cost = await costs(work, calls)
+                    if number:
+                        found.setdefault(name, []).append(cost)
+    return {name: median(costs) for name, costs in found.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    rounds, calls = (5, 500) if parser.parse_args().quick else (15, 1000)
+    cost = asyncio.run(measured(rounds, calls))
+    added = cost["router"] - cost["bare"]
+    lines = {
+        "wire lane alone": cost["lane"],
+        "bare forward": cost["bare"],
+        "ledger alone": cost["ledger"],
+        "router with 8 limits": cost["router"],
+        "what they add": added,
+    }
+    print(f"processor time of one call, {IN_FLIGHT} in flight, median of {rounds} rounds of {calls} calls\n")
+    for name, microseconds in lines.items():
+        print(f"{name:<22}{microseconds:8.0f} us{microseconds / cost['bare']:8.2f} x the bare forward")
+    return int(cost["ledger"] > MOST * cost["bare"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
