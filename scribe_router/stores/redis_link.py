@@ -113,9 +113,9 @@ class Marks:
 class Node:
     """One server, connected when it is needed; after a failure it is left alone for a moment.
 
-    Who only reads (without marks) neither demands durability nor loads scripts. It waits `timeout` for an answer, and
-    calls `silent` after each `deadline` without a byte. Both are the kernel's to tell: a process that was not given
-    its turn for as long finds the answer there, and takes no server for dead.
+    Who only reads (without marks) neither demands durability nor loads scripts. That a server is silent is
+    the kernel's to tell: a process that had no turn of the processor finds the answer there, and takes no server for
+    dead.
     """
 
     def __init__(

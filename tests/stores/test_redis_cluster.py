@@ -12,6 +12,7 @@ from scribe_router.stores.contract import Counter, Granted, StoreUnavailable
 from scribe_router.stores.redis import SHARDS, RedisLedger
 from scribe_router.stores.redis_calls import Call
 from scribe_router.stores.redis_cluster import SLOTS, spread
+from scribe_router.stores.redis_link import Waiting
 from scribe_router.stores.redis_reports import Reports
 from tests.stores.ledger_rows import charge, row, settlement
 from tests.stores.redis_servers import Server, cluster, tell, wait_until
@@ -198,7 +199,7 @@ async def test_a_walk_that_meets_its_own_end_is_undone(cluster_url: str, open_sh
     """One counter knows the attempt as given back, the row no longer does."""
     ledger = open_shared(cluster_url)
     await ledger.reserve(row("other", 1, TEAM, USER), 1)
-    reports = Reports(ledger._link(timeout=1.0, writes=False), ledger._shards)
+    reports = Reports(ledger._link(waiting=Waiting(1.0), writes=False), ledger._shards)
     for counter in (TEAM.counter, USER.counter):
         entries = reports.places.entries(counter)
         reports.ask([Call(entries, ("HDEL", entries, "one")), Call(entries, ("HSET", entries, "two", "9 0 0"))])
