@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 
 from scribe_router.errors import BudgetExceeded
 from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, Mark, Usage, usd
@@ -22,6 +22,7 @@ from scribe_router.stores.contract import Accounting, Granted, Refused, Row, Set
 from scribe_router.upstream.shape import CAPS, Shaped, default_cap, input_ceiling
 
 log = logging.getLogger("scribe_router.accounts")
+_COUNTED = tuple(field.name for field in fields(Usage))
 
 
 class Accounts:
@@ -119,7 +120,7 @@ class Accounts:
             log.error("%s cost %s usd, above its bound of %s", attempt.id, usd(cost or 0), usd(attempt.granted))
         if attempt.recorded:
             outcome = attempt.category.value if attempt.category else "answered"
-            tokens = None if counted is None else asdict(counted)
+            tokens = None if counted is None else {name: getattr(counted, name) for name in _COUNTED}
             self._ledger.settle(Settlement(attempt.id, cost, mark, outcome, ended, tokens, usage, attempt.cap))
 
     def _refusal(self, refused: Refused, floor: int, now: float) -> BudgetExceeded:
