@@ -69,7 +69,14 @@ def test_thinking_that_the_cap_does_not_count(counted: bool, facts: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("service_tier", "priority"), ("best_of", 3), ("enable_search", True), ("my_own", None)]
+    ("name", "value"),
+    [
+        ("service_tier", "priority"),
+        ("best_of", 3),
+        ("options", {"num_predict": 9}),
+        ("enable_search", True),
+        ("my_own", None),
+    ],
 )
 def test_what_may_cost_more_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(InvalidRequest, match=f"{name} .*limit day cannot bound it") as caught:

@@ -37,8 +37,8 @@ ANTHROPIC_OWN = frozenset("cache_control context_management inference_geo output
 # What leaves the price of a token and the number of tokens as the bound has them: sampling, formats, labels.
 FREE: Mapping[Api, frozenset[str]] = {
     "chat": frozenset(
-        "chat_template_kwargs enable_thinking extra_headers guided_choice guided_grammar guided_json guided_regex "
-        "ignore_eos include_reasoning keep_alive length_penalty min_p min_tokens options prompt_mode random_seed "
+        "chat_template_kwargs enable_thinking guided_choice guided_grammar guided_json guided_regex "
+        "ignore_eos include_reasoning keep_alive length_penalty min_p min_tokens prompt_mode random_seed "
         "reasoning_split repetition_penalty safe_prompt skip_special_tokens stop_token_ids structured_outputs system "
         "think thinking_budget top_a typical_p usage".split()
     ),
