@@ -157,7 +157,7 @@ class Compiler:
             supports=known.supports,
             facts_known=known.known,
             litellm_lane_for_tools=provider.tools_on_responses(upstream),
-            cap_includes_thinking=provider.cap_includes_thinking == "yes",
+            cap_includes_thinking=provider.cap_includes_thinking is True,
             history=None if provider.history is None else frozenset(provider.history),
             tool_call_ids=provider.tool_call_ids,
             family=self.known.reasoning.family(prefix, upstream),

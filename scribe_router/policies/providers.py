@@ -30,7 +30,7 @@ class Provider(Shape):
     means that there is no default host: a deployment names its `api_base`. For `models_with_tools_on_responses`
     (patterns) a request with tools goes through LiteLLM's lane, which translates it to the Responses API.
 
-    `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for no.
+    `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for false.
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
     of the ids that it accepts.
 
@@ -49,7 +49,7 @@ class Provider(Shape):
     headers: dict[str, str] = Field(default_factory=dict)
     default_region: str | None = None
     models_with_tools_on_responses: tuple[str, ...] = ()
-    cap_includes_thinking: Literal["yes", "no", "unknown"] = "unknown"
+    cap_includes_thinking: bool | Literal["unknown"] = "unknown"
     parameters: tuple[str, ...] = ()
     history: tuple[Thought, ...] | None = None
     tool_call_ids: str | None = None
