@@ -103,7 +103,8 @@ class Call:
 
     @property
     def model(self) -> str:
-        return str(self.body.get("model") or "")
+        name = self.body.get("model")
+        return name if isinstance(name, str) else ""
 
     @property
     def stream(self) -> bool:

@@ -51,6 +51,11 @@ def facts(call: Call, policy: EffortPolicy) -> Facts:
 
 
 def _letters(messages: Any) -> int:
-    contents = [each.get("content") for each in messages or () if isinstance(each, Mapping)]
-    texts = [part.get("text") for content in contents for part in content or () if isinstance(part, Mapping)]
+    """Of whatever the messages are: `explain` plans what nobody has admitted."""
+    contents = [each.get("content") for each in _listed(messages) if isinstance(each, Mapping)]
+    texts = [part.get("text") for content in contents for part in _listed(content) if isinstance(part, Mapping)]
     return sum(len(text) for text in (*contents, *texts) if isinstance(text, str))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from scribe_router.encoding import json_bytes
 from scribe_router.exchange import Attempt, Exchange, Json, usd
 
 log = logging.getLogger("scribe_router.journal")
@@ -29,7 +30,7 @@ class Journal:
         """Append the line of a finished exchange."""
         if self._path is None:
             return
-        line = json.dumps(record(exchange), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        line = json_bytes(record(exchange)) + b"\n"
         try:
             with self._lock:
                 if self._file is None:
@@ -64,6 +65,7 @@ def summary(exchange: Exchange) -> str:
 def record(exchange: Exchange) -> Json:
     """The exchange as its line says it; lengths and roles instead of content."""
     body, plan = exchange.call.body, exchange.plan
+    messages = body.get("messages")
     return {
         "id": exchange.id,
         "opened": exchange.opened,
@@ -75,7 +77,7 @@ def record(exchange: Exchange) -> Json:
         "team": exchange.principal.team,
         "requested": exchange.requested,
         "stream": exchange.call.stream,
-        "messages": [_message(message) for message in body.get("messages") or ()],
+        "messages": [_message(message) for message in messages] if isinstance(messages, list) else [],
         "parameters": {name: value for name, value in body.items() if isinstance(value, int | float | bool)},
         "plan": None
         if plan is None
@@ -94,9 +96,17 @@ def record(exchange: Exchange) -> Json:
 
 
 def _message(message: Any) -> Json:
-    content = message.get("content") if isinstance(message, dict) else None
-    length = len(content) if isinstance(content, str) else len(json.dumps(content)) if content is not None else 0
-    return {"role": message.get("role") if isinstance(message, dict) else None, "length": length}
+    role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+    return {"role": role if isinstance(role, str) else None, "length": _length(content)}
+
+
+def _length(content: Any) -> int | None:
+    if content is None or isinstance(content, str):
+        return len(content or "")
+    try:
+        return len(json.dumps(content))
+    except RecursionError:  # it is refused, and has a line all the same
+        return None
 
 
 def _attempt(attempt: Attempt) -> Json:

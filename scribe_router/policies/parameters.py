@@ -5,7 +5,7 @@ deployment's real key. So the boundary is an allow-list: only the API's own para
 else a provider may know travels in the body, and a name that LiteLLM would interpret is refused by name.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from scribe_router.errors import InvalidRequest
@@ -47,6 +47,8 @@ FREE: Mapping[Api, frozenset[str]] = {
 
 # Far above what any provider takes; an amount of money that follows from more would be no number that a ledger holds.
 _MOST: Mapping[str, int] = {"max_tokens": 100_000_000, "max_completion_tokens": 100_000_000, "n": 128}
+# Far below what Python, or LiteLLM's translation, can follow; schemas of real tools have some twenty levels.
+DEEPEST = 200
 _REQUIRED: Mapping[Api, str] = {"chat": "messages", "embeddings": "input"}
 
 
@@ -61,6 +63,7 @@ def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
     required = _REQUIRED[api]
     if required not in body:
         raise InvalidRequest(f"{required} is missing", code="missing_field", param=required)
+    _flat(body)
     _expect(body, "model", str, "a name")
     _expect(body, "stream", bool, "true or false")
     _expect(body, "fallback_enabled", bool, "true or false")
@@ -68,6 +71,8 @@ def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
     if api == "chat":
         _messages(body["messages"])
         _expect(body, "stream_options", Mapping, "an object")
+        _expect(body, "tools", list, "a list")
+        _expect(body, "functions", list, "a list")
         for name, most in _MOST.items():
             _count(body, name, most)
     return [f"{name} has no effect here" for name in WITHOUT_EFFECT if body.get(name) is not None]
@@ -93,6 +98,25 @@ def _messages(messages: Any) -> None:
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             place = f"messages[{index}]"
             raise InvalidRequest(f"{place} must be an object with a role", code="invalid_type", param=place)
+        if not isinstance(message.get("content"), str | list | None):
+            place = f"messages[{index}].content"
+            raise InvalidRequest(f"{place} must be text or a list of parts", code="invalid_type", param=place)
+
+
+def _flat(body: Mapping[str, Any]) -> None:
+    for name, value in body.items():
+        level, depth = [value], 0
+        while level := [each for outer in level for each in _inside(outer) if isinstance(each, dict | list)]:
+            depth += 1
+            if depth >= DEEPEST:
+                text = f"{name} is nested more than {DEEPEST} levels deep"
+                raise InvalidRequest(text, code="invalid_value", param=name)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _expect(body: Mapping[str, Any], name: str, kind: type, words: str) -> None:

@@ -7,8 +7,9 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
+from scribe_router.encoding import json_bytes
 from scribe_router.errors import AuthenticationError, InvalidRequest, PermissionDenied, RequestError
 from scribe_router.exchange import Principal
 from scribe_router.policies.access import AccessPolicy, authenticate
@@ -67,9 +68,9 @@ def _bearer(headers: Headers) -> str | None:
     return key.strip() or None if scheme.lower() == "bearer" else headers.get("x-api-key")
 
 
-def error_response(error: RequestError) -> JSONResponse:
+def error_response(error: RequestError) -> Response:
     """The answer to a request that failed, in OpenAI's error shape."""
-    response = JSONResponse(error.to_openai(), status_code=error.status)
+    response = Response(json_bytes(error.to_openai()), status_code=error.status, media_type="application/json")
     for name, value in error_headers(error):
         response.headers.append(name, value)
     return response
