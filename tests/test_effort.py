@@ -26,6 +26,9 @@ model_list:
   - model_name: unknown
     litellm_params: {model: openai/nobody-knows, api_base: BASE/v1, api_key: k}
     model_info: {input_cost_per_token: 0, output_cost_per_token: 0}
+  - model_name: vectors
+    litellm_params: {model: openai/embed, api_base: BASE/v1, api_key: k}
+    model_info: {mode: embedding, input_cost_per_token: 0}
 router_settings: {fallbacks: [{k3: [luna]}]}
 """
 LONG = [{"role": "user", "content": "x" * 101}]
@@ -70,6 +73,11 @@ async def test_the_request_comes_first_then_the_deployment_then_the_defaults(
 
 async def test_without_rules_auto_is_left_to_the_model(router: RouterFrom, sandbox: Sandbox) -> None:
     assert await sent(built(router, sandbox, "auto: []"), sandbox, "luna", reasoning_effort="auto") == (None, None)
+
+
+async def test_vectors_take_no_effort(router: RouterFrom, sandbox: Sandbox) -> None:
+    await built(router, sandbox).aembedding(model="vectors", input="hello")
+    assert sandbox.received[-1].json == {"model": "embed", "input": "hello"}
 
 
 async def test_strict_leaves_out_who_lacks_the_level(router: RouterFrom, sandbox: Sandbox) -> None:

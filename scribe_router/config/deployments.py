@@ -146,7 +146,7 @@ class Compiler:
             order=params.order or 0,
             weight=1.0 if params.weight is None else params.weight,
             headers=MappingProxyType(_headers(provider, params)),
-            params=MappingProxyType(self._defaults(entry, prefix)),
+            params=MappingProxyType(self._defaults(entry, prefix, known)),
             litellm_params=MappingProxyType(only_litellm),
             cap_parameter=provider.cap_parameter,
             price=known.price,
@@ -167,12 +167,12 @@ class Compiler:
             missing=hosting.missing or self._unset(path),
         )
 
-    def _defaults(self, entry: ModelEntry, provider: str) -> dict[str, Any]:
+    def _defaults(self, entry: ModelEntry, provider: str, known: Facts) -> dict[str, Any]:
         """The operator's defaults for the body: those of the deployment, then those of its model or provider."""
         defaults = _defaults(entry.litellm_params)
         effort = self.known.effort.default(entry.model_name, provider)
-        controlled = any(name in defaults for name in CONTROLS)
-        return defaults if effort is None or controlled else {**defaults, "reasoning_effort": effort}
+        unasked = known.mode == "embedding" or any(name in defaults for name in CONTROLS)
+        return defaults if effort is None or unasked else {**defaults, "reasoning_effort": effort}
 
     def _unset(self, path: Path_) -> str | None:
         """A variable below `path` that is not set: without it the deployment would be called in another way."""
