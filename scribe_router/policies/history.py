@@ -28,7 +28,9 @@ def _message(message: Mapping[str, Any], understood: Collection[str], ids: str |
     dropped = {name for name in THOUGHTS if name in message and (name not in understood or (foreign and not own))}
     kept = {name: value for name, value in message.items() if name not in dropped}
     if isinstance(kept.get("content"), list) and "thinking_blocks" not in understood:
-        kept["content"] = [part for part in kept["content"] if not _thinks(part)]
+        said = [part for part in kept["content"] if not _thinks(part)]
+        # An empty list is refused, and so is nothing at all beside no calls.
+        kept["content"] = said or (kept["content"] and (None if kept.get("tool_calls") else ""))
     if ids is not None:
         _rename(kept, ids)
     return kept if kept != message else message

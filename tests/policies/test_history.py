@@ -13,6 +13,8 @@ DETAILS = [{"type": "reasoning.text"}]
 BLOCKS = [{"type": "thinking", "thinking": "hm", "signature": "s"}]
 ANTHROPIC, KIMI, OPENROUTER = ["thinking_blocks"], ["reasoning_content"], ["reasoning", "reasoning_details"]
 
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
 
 def said(**more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": "hello", **more}
@@ -32,6 +34,9 @@ def said(**more: Any) -> dict[str, Any]:
         (said(provider_specific_fields=None, reasoning_content="hm"), KIMI, said(reasoning_content="hm")),
         (said(content=[*BLOCKS, {"type": "text", "text": "hi"}]), KIMI, said(content=[{"type": "text", "text": "hi"}])),
         (said(content=BLOCKS), ANTHROPIC, said(content=BLOCKS)),
+        (said(content=BLOCKS), KIMI, said(content="")),
+        (said(content=BLOCKS, tool_calls=[CALL]), KIMI, said(content=None, tool_calls=[CALL])),
+        (said(content=[]), KIMI, said(content=[])),
         ({"role": "user", "content": "hi"}, [], {"role": "user", "content": "hi"}),
         ("strange", [], "strange"),
     ],
