@@ -21,6 +21,7 @@ from scribe_router.errors import (
     BudgetExceeded,
     DeadlineExceeded,
     InternalError,
+    InvalidRequest,
     ModelNotFound,
     RequestError,
     Unavailable,
@@ -171,7 +172,7 @@ class Router(PythonApi):
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
             way = self.plan(cheaper)
-        except ModelNotFound:  # it is for chat, and the request wants embeddings
+        except (ModelNotFound, InvalidRequest):  # it is for chat and embeddings are wanted, or it lacks the effort
             return None
         fresh = tuple(each for each in way.candidates if each.deployment not in tried)
         if not fresh:

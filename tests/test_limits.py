@@ -106,6 +106,15 @@ async def test_a_downgrade_that_is_short_as_well_is_a_refusal(router: RouterFrom
     assert sandbox.received == []
 
 
+async def test_a_downgrade_that_lacks_the_effort_is_a_refusal(router: RouterFrom, sandbox: Sandbox) -> None:
+    """`cheap` is told in no way that is known, so under `strict` it cannot stand in: the limit is the reason."""
+    limit = f"id: person, scope: user, usd: {NOTHING}, when_short: downgrade, downgrade_to: cheap"
+    limited = built(router, sandbox, limit, effort="strict: true")
+    with pytest.raises(BudgetExceeded, match="limit person"):
+        await ask(limited, "also", reasoning_effort="high")
+    assert sandbox.received == []
+
+
 async def test_after_a_providers_error_the_error_names_the_limit(router: RouterFrom, sandbox: Sandbox) -> None:
     limited = built(router, sandbox, f"id: person, scope: user, usd: {NOTHING}, when_short: reject")
     with pytest.raises(RequestError, match="nothing else was tried: limit person") as caught:
