@@ -57,7 +57,8 @@ def quoted(shaped: Shaped, limits: tuple[Limit, ...], policy: BudgetsPolicy) -> 
     Raises `BudgetExceeded` or `InvalidRequest` where a limit that can refuse applies, and nothing bounds the cost.
     """
     price, extra = shaped.deployment.price, _asked(shaped)
-    ceiling = _ceiling(shaped, extra.searches)
+    least = _least(shaped, policy) if clamps(limits) else shaped.cap or 0
+    ceiling = _ceiling(shaped, extra.searches, least)
     enforced = [limit for limit in limits if limit.enforced]
     if enforced:
         _check_parameters(shaped, extra.unbounded, enforced)
@@ -67,7 +68,7 @@ def quoted(shaped: Shaped, limits: tuple[Limit, ...], policy: BudgetsPolicy) -> 
         # Without a limit the size of what is there will do: it only stands in for usage that never comes.
         ceiling=len(shaped.encoded()) if ceiling is None else ceiling,
         choices=shaped.choices,
-        least=_least(shaped, policy) if clamps(limits) else shaped.cap or 0,
+        least=least,
         outside=_thinking_outside(shaped),
         fees=fee(price, max(extra.searches, _always_searches(shaped))) if price else 0,
         terms=extra.terms,
@@ -86,12 +87,22 @@ def _always_searches(shaped: Shaped) -> int:
     return int(any(fnmatchcase(shaped.deployment.upstream_model, pattern) for pattern in SEARCHING_MODELS))
 
 
-def _ceiling(shaped: Shaped, searches: int) -> int | None:
+def _ceiling(shaped: Shaped, searches: int, least: int) -> int | None:
     """The most input tokens. What a search finds is read as input, up to the window, again after each search."""
     if not searches:
-        return input_ceiling(shaped)
+        return _written(shaped, least)
     window = shaped.deployment.window
     return None if window is None else window * (1 + searches)
+
+
+def _written(shaped: Shaped, least: int) -> int | None:
+    """The most input tokens of the body with any cap down to `least`. It may grow as its cap shrinks: a model that has
+    no room left to think takes what it refuses while it does."""
+    ceiling, cap = input_ceiling(shaped), shaped.cap or 0
+    if ceiling is None or least >= cap or shaped.effort is None:
+        return ceiling
+    smallest = input_ceiling(shaped.with_cap(least)) or 0
+    return max(ceiling, smallest + len(str(cap)) - len(str(least)))
 
 
 def _check_parameters(shaped: Shaped, dearer: str | None, enforced: list[Limit]) -> None:

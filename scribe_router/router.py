@@ -203,7 +203,8 @@ class Router(PythonApi):
         shaped = await self._accounts.reserve(exchange, attempt, shaped)
         exchange.attempts.append(attempt)
         attempt.effort = shaped.said
-        exchange.warnings += [each for each in shaped.warnings if each not in exchange.warnings]
+        warnings = (*shaped.warnings, *shaped.left_out)
+        exchange.warnings += [each for each in warnings if each not in exchange.warnings]
 
         def settle(usage: Json | None, failure: AttemptFailed | None) -> None:
             self._accounts.settle(attempt, deployment, usage, failure, reader.streamed)

@@ -6,9 +6,11 @@ from decimal import Decimal
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from scribe_router.config.documents import load
+from scribe_router.config.knowledge import SHIPPED
 from scribe_router.errors import BudgetExceeded
 from scribe_router.exchange import (
     AttemptFailed,
@@ -17,6 +19,7 @@ from scribe_router.exchange import (
     Reached,
 )
 from scribe_router.policies.prices import Price, Rates, bound
+from scribe_router.policies.reasoning import LEVELS, ReasoningKnowledge
 from scribe_router.upstream.shape import Shaped, input_ceiling
 from tests.policies.registries import deployment, priced
 from tests.support.books import HELLO, IMAGE, PRICE, Build, budgets
@@ -121,3 +124,48 @@ async def test_what_leaves_is_within_what_was_granted_and_the_limit(
 
 def test_prices_of_this_file_are_per_million() -> None:
     assert priced(2, 10).tiers[0][1].output == 10_000_000
+
+
+# -- nor for any family of models that reason
+
+FAMILIES = ReasoningKnowledge.model_validate(load(SHIPPED / "policies" / "reasoning.yaml").data).root
+efforts = st.fixed_dictionaries(
+    {"model": st.just("m"), "messages": st.just(HELLO["messages"])},
+    optional={
+        "max_tokens": st.integers(1, 60_000),
+        "reasoning_effort": st.sampled_from([*LEVELS, "auto", None]),
+        "thinking_budget": st.integers(0, 10**6),
+        "thinking": st.sampled_from([{"type": "enabled", "budget_tokens": 3_000}, {"type": "disabled"}, None]),
+        "enable_thinking": st.booleans(),
+        "temperature": st.floats(0, 2),
+        "top_p": st.floats(0, 1),
+        "top_k": st.integers(0, 10**6),
+        "n": st.integers(1, 3),
+    },
+)
+
+SAMPLING = {"temperature": 0.7000000000000001, "top_p": 0.9000000000000001, "top_k": 123_456_789}
+THINKS = {**HELLO, **SAMPLING, "max_tokens": 6_000, "reasoning_effort": "high"}
+
+
+@given(st.sampled_from(sorted(FAMILIES)), efforts, st.integers(4 * 10**7, 10**8))
+@example("claude-4.5", THINKS, 46_500_000)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_a_clamped_model_may_think_less_and_nothing_is_dearer(
+    books: Build, family: str, body: Json, cap: int
+) -> None:
+    some = books(budgets(str(Decimal(cap) / 1_000_000_000)))
+    some.user = f"user-{next(fresh)}"
+    price = Price(((0, Rates(10**8, 10**6, 10**8, 10**8, 10**8, 10**8)),), "test")
+    where = replace(deployment("m", window=50_000, max_output=40_000, family=FAMILIES[family]), price=price)
+    try:
+        attempt, shaped = await some.reserve(where, body)
+    except BudgetExceeded:
+        return
+    assert most(shaped) <= attempt.granted <= cap
+    for warning in (*shaped.warnings, *shaped.left_out):
+        assert warning.partition(" ")[0] not in shaped.body
+    budget = (shaped.body.get("thinking") or {}).get("budget_tokens", 0)
+    if shaped.effort is not None or "max_tokens" not in body:
+        assert budget < shaped.body["max_tokens"] or FAMILIES[family].sent("none")[0] != "none"
+    assert {"thinking", "reasoning_effort"} - shaped.body.keys() or family == "deepseek"

@@ -27,7 +27,7 @@ class Shaped:
     """A request for one deployment. `cap` is the output cap in tokens (None: none is written, as for embeddings).
 
     `wish` is the reasoning that is asked for in another's words; `effort` is how it is said here, below this cap, and
-    `plain` the body without it.
+    `plain` the body without it. `left_out` says what these models refuse; while they think that is more.
     """
 
     api: Api
@@ -39,6 +39,7 @@ class Shaped:
     wish: Asked | None = None
     effort: Encoded | None = None
     plain: Json | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def stream(self) -> bool:
@@ -57,8 +58,7 @@ class Shaped:
             return replace(self, cap=cap, body=body)
         effort = None if self.wish is None else encode(family, self.wish, cap)
         body, left_out = _accepted(body, family, effort)
-        warnings = tuple(dict.fromkeys((*self.warnings, *left_out)))
-        return replace(self, cap=cap, body=body, warnings=warnings, effort=effort, plain=plain)
+        return replace(self, cap=cap, body=body, left_out=left_out, effort=effort, plain=plain)
 
     @property
     def said(self) -> str:
@@ -125,11 +125,11 @@ def _check_effort(body: Json) -> None:
         raise InvalidRequest(message, code="invalid_value", param="reasoning_effort")
 
 
-def _accepted(body: Json, family: Family, effort: Encoded | None) -> tuple[Json, list[str]]:
+def _accepted(body: Json, family: Family, effort: Encoded | None) -> tuple[Json, tuple[str, ...]]:
     """The body with the effort in it, and without what these models refuse; what was left out, in words."""
     level = family.default if effort is None else effort.level
     refused = (*family.never, *(family.never_thinking if level != "none" else ()))
-    said = [f"{name} is not sent: {body['model']} refuses it" for name in refused if name in body]
+    said = tuple(f"{name} is not sent: {body['model']} refuses it" for name in dict.fromkeys(refused) if name in body)
     kept = {name: value for name, value in body.items() if name not in refused}
     for name, value in ({} if effort is None else effort.fields).items():
         both = isinstance(value, Mapping) and isinstance(kept.get(name), Mapping)
