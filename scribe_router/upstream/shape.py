@@ -13,7 +13,7 @@ from scribe_router.exchange import Api, Call, Json, Level
 from scribe_router.names import did_you_mean
 from scribe_router.policies.history import readable
 from scribe_router.policies.parameters import OURS
-from scribe_router.policies.reasoning import CONTROLS, LEVELS, Asked, Encoded, Family, asked, encode
+from scribe_router.policies.reasoning import CONTROLS, LEVELS, VISIBLE, Asked, Encoded, Family, asked, encode
 from scribe_router.registry import Deployment
 
 CAPS = ("max_completion_tokens", "max_tokens")
@@ -156,9 +156,13 @@ def _metadata(body: Json, deployment: Deployment) -> tuple[str, ...]:
 
 
 def default_cap(shaped: Shaped) -> int:
-    """The output cap of a request that names none: the deployment's, never above the model's."""
-    deployment = shaped.deployment
-    return min(deployment.default_output_cap, deployment.max_output or deployment.default_output_cap)
+    """The output cap of a request that names none: the deployment's, above what the client wants thought in the
+    provider's own words (else it is refused), never above the model's."""
+    deployment, thinking = shaped.deployment, shaped.body.get("thinking")
+    usual = deployment.default_output_cap
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    wanted = budget + VISIBLE if isinstance(budget, int) else 0
+    return min(max(usual, wanted), deployment.max_output or usual)
 
 
 def input_ceiling(shaped: Shaped) -> int | None:

@@ -10,7 +10,7 @@ import yaml
 
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Call, Json
-from scribe_router.policies.reasoning import CONTROLS
+from scribe_router.policies.reasoning import CONTROLS, VISIBLE
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
@@ -153,3 +153,15 @@ async def test_what_cannot_be_said_here_is_not_dropped_in_silence(router: Router
     arrived, receipt = await sent(unknown, sandbox, "wire", {"thinking_budget": 5, "reasoning": {"effort": "low"}})
     assert control(arrived) == {"reasoning": {"effort": "low"}}
     assert receipt.warnings == ("thinking_budget is not sent to wire: it is not known how it thinks",)
+
+
+@pytest.mark.parametrize(("budget", "cap"), [(2_000, 16_384), (20_000, 20_000 + VISIBLE), (63_900, 64_000)])
+async def test_a_default_cap_has_room_for_the_thinking_that_is_asked_for(
+    router: RouterFrom, sandbox: Sandbox, budget: int, cap: int
+) -> None:
+    """Anthropic refuses a `max_tokens` that is not above the budget, and the client named none."""
+    some, _ = built(router, sandbox, "anthropic/claude-haiku-4-5")
+    thinking = {"type": "enabled", "budget_tokens": budget}
+    arrived, receipt = await sent(some, sandbox, "litellm", {"thinking": thinking, "max_tokens": None})
+    assert (arrived["max_tokens"], arrived["thinking"]) == (cap, thinking)
+    assert (receipt.output_cap, receipt.cap_origin) == (cap, "default")
