@@ -16,7 +16,7 @@ Api = Literal["chat", "embeddings"]
 Lane = Literal["wire", "litellm"]
 Level = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Json = dict[str, Any]
-# Fields of an assistant's message that hold what it thought; the last four are signed by their vendor.
+# Fields of an assistant's message that hold what it thought; the last five are signed by their vendor.
 Thought = Literal[
     "reasoning_content",
     "reasoning",
@@ -24,6 +24,7 @@ Thought = Literal[
     "reasoning_details",
     "provider_specific_fields",
     "extra_content",
+    "reasoning_items",
 ]
 
 

@@ -190,7 +190,7 @@ class Router(PythonApi):
     async def _attempt(self, exchange: Exchange, candidate: Candidate, deadline: float) -> Answer | AnswerStream:
         """One upstream attempt. Whatever happens after the reservation, it is settled exactly once."""
         deployment = self.registry.deployments[candidate.deployment]
-        shaped = shape(exchange.call, deployment, None if exchange.plan is None else exchange.plan.auto)
+        shaped = shape(exchange.call, deployment, exchange.plan.auto if exchange.plan else None, candidate.lane)
         attempt = Attempt(
             id=f"at-{secrets.token_hex(12)}",
             deployment=deployment.id,

@@ -9,7 +9,10 @@ from typing import Any
 from scribe_router.encoding import json_bytes
 from scribe_router.exchange import AttemptFailed, Category, Json, Reached, Thought
 
-THINKING: tuple[Thought, ...] = ("reasoning_content", "reasoning", "thinking_blocks", "reasoning_details")
+THINKING: tuple[Thought, ...] = (
+    *("reasoning_content", "reasoning"),
+    *("thinking_blocks", "reasoning_details", "reasoning_items"),
+)
 DONE: Json = {}  # what a lane yields for `[DONE]`
 Events = AsyncIterator[Json]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import Api, Call, Json, Level
+from scribe_router.exchange import Api, Call, Json, Lane, Level
 from scribe_router.names import did_you_mean
 from scribe_router.policies.history import readable
 from scribe_router.policies.parameters import OURS
@@ -73,7 +73,7 @@ class Shaped:
         return json_bytes(self.body)
 
 
-def shape(call: Call, deployment: Deployment, auto: Level | None = None) -> Shaped:
+def shape(call: Call, deployment: Deployment, auto: Level | None = None, lane: Lane | None = None) -> Shaped:
     """The request for `deployment`, without an output cap yet. `auto` is what that reasoning effort means for it."""
     body = {name: value for name, value in call.body.items() if name not in OURS}
     if isinstance(body.get("provider"), str):
@@ -81,7 +81,9 @@ def shape(call: Call, deployment: Deployment, auto: Level | None = None) -> Shap
     warnings = _metadata(body, deployment)
     body["model"] = deployment.upstream_model
     if call.api == "chat" and deployment.history is not None:
-        body["messages"] = readable(body["messages"], deployment.history, deployment.tool_call_ids)
+        # LiteLLM makes such items of the Responses API's, and there alone they are read.
+        items = {"reasoning_items"} if lane == "litellm" and deployment.litellm_lane_for_tools else set()
+        body["messages"] = readable(body["messages"], deployment.history | items, deployment.tool_call_ids)
     controlled = any(name in call.body for name in CONTROLS)
     for name, value in deployment.params.items():
         if name not in CAPS and name not in body and not (controlled and name in CONTROLS):

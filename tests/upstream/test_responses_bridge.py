@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from scribe_router.errors import StreamError
+from scribe_router.errors import RequestError, StreamError
 from scribe_router.exchange import Call
 from scribe_router.router import Router
-from scribe_router.stream import AnswerStream
+from scribe_router.stream import Answer, AnswerStream
 from tests.support.raw_server import http, replying
 from tests.support.yaml_text import RouterFrom
 
@@ -93,6 +93,35 @@ async def test_plain(router: RouterFrom) -> None:
     assert (sent["max_output_tokens"], sent["reasoning"]["effort"], sent["tools"][0]["name"]) == (99, "low", "weather")
     [row] = await one.ledger.rows()
     assert (row["lane"], row["mark"], row["cost"]) == ("litellm", "computed", 10 * 1000 + 5 * 2000)
+
+
+THOUGHT = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [{"type": "summary_text", "text": "I thought"}],
+    "encrypted_content": "gAAA",
+}
+
+
+async def test_what_it_thought_returns_to_it_alone(router: RouterFrom) -> None:
+    """On Chat Completions the items are a 400, as they are at other vendors; hidden, they do not reach the client."""
+    body = json.dumps(response("completed", [THOUGHT, WHOLE], USAGE)).encode()
+    async with replying(http("200 OK", body, "Content-Type: application/json")) as server:
+        one = router(CONFIG.format(url=server.url))
+        shown, hidden = [await one.serve(Call("chat", {**ASKED, **more})) for more in ({}, {"hide_thinking": True})]
+        assert isinstance(shown, Answer)
+        assert isinstance(hidden, Answer)
+        assert "I thought" not in json.dumps(hidden.body)
+        message = shown.body["choices"][0]["message"]
+        assert message["reasoning_items"] == [THOUGHT]
+        result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "sunny"}
+        again = {**ASKED, "messages": [*ASKED["messages"], message, result]}
+        await one.serve(Call("chat", again))
+        with pytest.raises(RequestError):  # the host answers in the words of the other API
+            await one.serve(Call("chat", {**again, "reasoning_effort": "none"}))
+    responses, chat = map(json.loads, server.requests[-2:])
+    assert [item["type"] for item in responses["input"] if "type" in item].count("reasoning") == 1
+    assert "reasoning_items" not in json.dumps(chat["messages"])
 
 
 async def test_stream(router: RouterFrom) -> None:
