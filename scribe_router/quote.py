@@ -151,7 +151,8 @@ def _reasons(shaped: Shaped) -> bool:
     body, deployment = shaped.body, shaped.deployment
     if shaped.effort is not None:
         return shaped.effort.level != "none"
-    if "reasoning" not in deployment.supports or body.get("enable_thinking") is False:
+    usual = deployment.family is not None and deployment.family.default != "none"
+    if not (usual or "reasoning" in deployment.supports) or body.get("enable_thinking") is False:
         return False
     if body.get("reasoning_effort") == "none" or _thinking(body).get("type") == "disabled":
         return False

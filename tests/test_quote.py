@@ -10,6 +10,7 @@ from scribe_router.config.price_entries import compile_price
 from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.exchange import Call, Json
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.reasoning import LEVELS, Family
 from scribe_router.quote import Quote, quoted
 from scribe_router.registry import Deployment
 from scribe_router.upstream.shape import shape
@@ -18,6 +19,8 @@ from tests.support.books import HELLO, PRICE, budgets
 
 REASONING = {"supports": frozenset({"reasoning"}), "max_output": 50_000}
 THINKING = {"type": "enabled", "budget_tokens": 8_000}
+LEVELED: Json = {"providers": ("minimax",), "default": "medium", **dict.fromkeys(LEVELS, "medium"), "medium": {}}
+ALWAYS = Family.model_validate(LEVELED)
 CAP = 20_000
 SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
 
@@ -56,6 +59,8 @@ def test_the_least_that_is_of_use(facts: dict[str, Any], body: Json, least: int)
         (False, REASONING, {"reasoning_effort": "none"}, 0),
         (False, REASONING, {"enable_thinking": False}, 0),
         (False, {"supports": frozenset({"reasoning"})}, {}, 4_096),
+        (False, {"family": ALWAYS}, {}, 4_096),
+        (False, {"family": ALWAYS.model_copy(update={"default": "none"})}, {}, 0),
     ],
 )
 def test_thinking_that_the_cap_does_not_count(counted: bool, facts: dict[str, Any], body: Json, outside: int) -> None:
