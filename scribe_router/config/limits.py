@@ -1,8 +1,9 @@
 """What policies mean for deployments: limits of money that cannot hold, pauses that the deadline has no room for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from scribe_router.config.documents import Document
+from scribe_router.config.schema import ModelEntry
 from scribe_router.exchange import Category
 from scribe_router.names import did_you_mean
 from scribe_router.policies.budgets import BudgetsPolicy
@@ -44,6 +45,19 @@ def check_downgrades(budgets: BudgetsPolicy, document: Document, names: tuple[st
         if name is not None and name not in names:
             at = ("limits", index, "downgrade_to")
             document.report(at, f"there is no model, group or alias {name}{did_you_mean(name, names)}")
+
+
+def check_only(budgets: BudgetsPolicy, document: Document, entries: Iterable[ModelEntry]) -> None:
+    """A limit that is narrowed to a model or provider that is not there: it would never hold."""
+    served = [(each.model_name, each.litellm_params.model.partition("/")[0]) for each in entries]
+    known = {"model": {model for model, _ in served}, "provider": {provider for _, provider in served}}
+    for index, limit in enumerate(budgets.limits):
+        for scope, values in limit.only.items():
+            for place, name in enumerate(values):
+                if scope in known and name not in known[scope]:
+                    at = ("limits", index, "only", scope, place)
+                    hint = did_you_mean(name, known[scope])
+                    document.report(at, f"no deployment has the {scope} {name}, so the limit never holds{hint}")
 
 
 def check_pauses(retries: RetriesPolicy, document: Document) -> None:

@@ -12,7 +12,7 @@ from scribe_router.config.documents import Document
 from scribe_router.config.files import KNOWLEDGE, POLICIES, Files
 from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import Prices
-from scribe_router.config.limits import check_downgrades, check_money, check_pauses
+from scribe_router.config.limits import check_downgrades, check_money, check_only, check_pauses
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Problem
 from scribe_router.config.resolved import with_headers
@@ -121,6 +121,7 @@ class _Building:
         if self.budgets is not None:
             check_money(self.budgets, self.budgets_file, self.main, deployments, places)
             check_downgrades(self.budgets, self.budgets_file, names.everything())
+            check_only(self.budgets, self.budgets_file, config.model_list)
             if self.budgets.enforced and self.store is not None and self.store.fail == "open":
                 name = self.budgets.enforced[0].id
                 why = f"limit {name} cannot hold while the ledger is away; let it observe, or fail closed"
