@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from unicodedata import category
 
 from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
@@ -112,6 +113,11 @@ class Router(PythonApi):
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
         options = call.options
+        for name, value in (("user", options.user), ("team", options.team)):
+            # SQLite reads a name within JSON up to its NUL, and no store keeps half of a surrogate pair.
+            if any(category(letter) in ("Cc", "Cs") for letter in value or ""):
+                text = f"{name} holds a control character, or half of one letter"
+                raise InvalidRequest(text, code="invalid_value", param=name)
         who = Principal(principal.name, options.user or principal.user, options.team or principal.team)
         return Exchange(
             f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), requested=call.model

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from scribe_router.errors import InvalidRequest, RequestError
-from scribe_router.exchange import Call, Json
+from scribe_router.exchange import Call, CallOptions, Json
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
@@ -107,6 +107,22 @@ async def test_half_a_letter_does_not_keep_an_answer_from_its_end(
 async def test_half_a_letter_in_the_name_of_a_model(router: RouterFrom, sandbox: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no model, group or alias"):
         await asked(built(router, sandbox, tmp_path), hello(HALF))
+
+
+def paying(name: str, value: str) -> CallOptions:
+    return CallOptions(user=value) if name == "user" else CallOptions(team=value)
+
+
+@pytest.mark.parametrize("name", ["user", "team"])
+@pytest.mark.parametrize("value", [HALF, "ann\x00", "ann\n"])
+async def test_who_pays_has_a_name_that_every_store_keeps(
+    router: RouterFrom, sandbox: Sandbox, tmp_path: Path, name: str, value: str
+) -> None:
+    odd = built(router, sandbox, tmp_path)
+    with pytest.raises(InvalidRequest, match=f"{name} holds a control character"):
+        await odd.serve(Call("chat", hello(), paying(name, value)))
+    assert await odd.serve(Call("chat", hello(), paying(name, "Ännchen 👨‍👩‍👧|x")))
+    assert await odd.ledger.check() == []
 
 
 async def test_and_over_http_too(router: RouterFrom, sandbox: Sandbox, tmp_path: Path) -> None:
