@@ -8,9 +8,9 @@ One process, 32 in flight, SQLite, eight scopes for each attempt, the sandbox in
 - router: the router's whole path with eight limits and the SQLite ledger
 
 Time is user and system time of all threads. Exits with 1 when the ledger alone costs more than 0.6 of the bare forward
-of the same run. What it adds to the router's path is more: working out the limits, smaller transactions, threads that
-wait for each other. That is a difference of two larger figures, which only an idle machine tells well, so it is printed
-and not judged.
+of the same run, or when what limits and ledger add to the router's path does: working out the limits, smaller
+transactions, threads that wait for each other. That is a difference of two larger figures, which only an idle machine
+tells well, so with --quick it is printed and not judged.
 """
 
 import argparse
@@ -161,7 +161,8 @@ async def measured(rounds: int, calls: int) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    rounds, calls = (5, 500) if parser.parse_args().quick else (15, 1000)
+    quick: bool = parser.parse_args().quick
+    rounds, calls = (5, 500) if quick else (15, 1000)
     cost = asyncio.run(measured(rounds, calls))
     added = cost["router"] - cost["bare"]
     lines = {
@@ -174,7 +175,8 @@ def main() -> int:
     print(f"processor time of one call, {IN_FLIGHT} in flight, median of {rounds} rounds of {calls} calls\n")
     for name, microseconds in lines.items():
         print(f"{name:<22}{microseconds:8.0f} us{microseconds / cost['bare']:8.2f} x the bare forward")
-    return int(cost["ledger"] > MOST * cost["bare"])
+    judged = (cost["ledger"],) if quick else (cost["ledger"], added)
+    return int(max(judged) > MOST * cost["bare"])
 
 
 if __name__ == "__main__":

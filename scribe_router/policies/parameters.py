@@ -45,6 +45,10 @@ FREE: Mapping[Api, frozenset[str]] = {
     "embeddings": frozenset({"truncate", "output_dtype", "output_dimension"}),
 }
 
+_KNOWN: Mapping[Api, frozenset[str]] = {
+    api: API[api] | OURS | PROVIDERS_OWN[api] | FREE[api] | ANTHROPIC_OWN for api in API
+}
+
 # Far above what any provider takes; an amount of money that follows from more would be no number that a ledger holds.
 _MOST: Mapping[str, int] = {"max_tokens": 100_000_000, "max_completion_tokens": 100_000_000, "n": 128}
 # Far below what Python, or LiteLLM's translation, can follow; schemas of real tools have some twenty levels.
@@ -87,8 +91,7 @@ def refused(api: Api, name: str) -> bool:
 
 def unlisted(api: Api, body: Mapping[str, Any], listed: Collection[str]) -> str | None:
     """The first parameter of a request whose effect on its cost nobody knows, or None. `listed` are the provider's."""
-    known = API[api] | OURS | PROVIDERS_OWN[api] | FREE[api] | ANTHROPIC_OWN
-    return next((name for name in body if name not in known and name not in listed), None)
+    return next((name for name in body if name not in _KNOWN[api] and name not in listed), None)
 
 
 def _messages(messages: Any) -> None:
