@@ -163,7 +163,7 @@ class Router(PythonApi):
                 refusals.append(refusal)
                 step = walk.refused() if refusal.elsewhere else None
                 if step is None and (cheaper := self._downgraded(exchange, refusal, walk.tried)) is not None:
-                    walk = cheaper
+                    walk, refusals = cheaper, []  # what is told is what the cheaper way would have cost
                     step = walk.start()
             except RequestError as refusal:
                 raise error_for(failures, refusal) from None

@@ -99,7 +99,7 @@ async def test_a_downgrade_that_is_short_as_well_is_a_refusal(router: RouterFrom
         f"id: b, scope: all, usd: {NOTHING}, when_short: downgrade, downgrade_to: dear",
     )
     limited = built(router, sandbox, *limits)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetExceeded, match=r"this request can cost 0\.0000064 usd"):
         await ask(limited, n=100)
     with pytest.raises(BudgetExceeded):
         await limited.aembedding(model="vectors", input=["hello"] * 50)

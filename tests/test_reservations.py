@@ -13,23 +13,13 @@ from scribe_router.config.documents import load
 from scribe_router.config.knowledge import SHIPPED
 from scribe_router.errors import BudgetExceeded
 from scribe_router.exchange import (
-    AttemptFailed,
-    Category,
     Json,
-    Reached,
 )
 from scribe_router.policies.prices import Price, Rates, bound
 from scribe_router.policies.reasoning import LEVELS, ReasoningKnowledge
 from scribe_router.upstream.shape import Shaped, input_ceiling
 from tests.policies.registries import deployment, priced
 from tests.support.books import HELLO, IMAGE, PRICE, Build, budgets
-
-# -- settling
-
-USAGE = {"prompt_tokens": 1_000, "completion_tokens": 100}
-LOST = AttemptFailed(Category.NETWORK, Reached.LOST, "the connection broke")
-REFUSED = AttemptFailed(Category.SERVER, Reached.REPLIED, "the provider failed", status=500)
-BOUND = "the bound"
 
 
 def most(shaped: Shaped) -> int:

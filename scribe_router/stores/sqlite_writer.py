@@ -2,7 +2,7 @@
 it is undone and run again, each operation a savepoint in it.
 
 It knows transactions, contention, threads and event loops. It must never know what a row, a counter or an owner is.
-`GROUP` and `CROWD` are in operations, the other constants are in seconds.
+`GROUP` is in operations, the other constants are in seconds.
 """
 
 import asyncio
@@ -26,9 +26,6 @@ from scribe_router.stores.delivery import Answer, deliver
 
 GROUP = 64
 SLICE = 0.002
-LINGER = 0.005
-GATHERING = 0.001
-CROWD = 3
 PATIENCE = 1.0
 CLOSING = 5.0
 # With four saturated processes the slowest of 40,000 reserves took 77 ms; with pauses of up to 8 ms, 336 ms.
@@ -146,7 +143,6 @@ class _Loop(Generic[S]):
         self._next_tick = 0.0
         self._stop_at = math.inf
         self._faults = 0
-        self._crowd = False
 
     def run(self) -> None:
         while self._wait():
@@ -165,7 +161,6 @@ class _Loop(Generic[S]):
         if not self._pending and not stopping:
             with suppress(Empty):
                 self._take(self._queue.get(timeout=max(0.0, self._next_tick - time.monotonic())))
-                self._linger()
         while not self._queue.empty():
             self._take(self._queue.get())
         now = time.monotonic()
@@ -173,15 +168,6 @@ class _Loop(Generic[S]):
             self._pending.appendleft(Operation(lambda session: session.tick(), now + PATIENCE))
             self._next_tick = now + self._every
         return now < self._stop_at and (bool(self._pending) or self._stop_at == math.inf)
-
-    def _linger(self) -> None:
-        """Nobody waits for a settlement: it goes with what somebody waits for, or alone a moment later. Where several
-        wait, a short wait puts more of them into one transaction: of 32 in flight, half came alone without it."""
-        until = time.monotonic() + LINGER
-        while self._pending and self._pending[-1].future is None and (left := until - time.monotonic()) > 0:
-            self._take(self._queue.get(timeout=left))
-        if self._crowd and self._pending and self._pending[-1].future is not None:
-            time.sleep(GATHERING)
 
     def _take(self, operation: Operation[S] | None) -> None:
         if operation is None:
@@ -213,7 +199,6 @@ class _Loop(Generic[S]):
         connection.execute("COMMIT")
         for _ in answers:
             self._pending.popleft()
-        self._crowd = len(answers) >= CROWD
         return answers
 
     def _postpone(self, problem: Exception) -> None:

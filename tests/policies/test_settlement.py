@@ -57,6 +57,7 @@ def test_row(
         (Reached.LOST, 0, STREAMED, 0, Mark.DOUBT),
         (Reached.LOST, 7, STREAMED, 7, Mark.DOUBT),
         (Reached.LOST, BOUND + 1, STREAMED, BOUND, Mark.DOUBT),
+        (Reached.ABORTED, 0, STREAMED, STREAMED, Mark.ABORT),
         (Reached.ABORTED, 0, BOUND + 1, BOUND, Mark.ABORT),
         (Reached.STREAMED, 0, 0, BOUND, Mark.BOUND),
     ],
