@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from scribe_router.exchange import Category, Lane
+from scribe_router.litellm_names import PROVIDERS
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
@@ -68,6 +69,13 @@ class Deployment:
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     missing: str | None = None
+
+    @property
+    def named_for_litellm(self) -> str:
+        """The model as LiteLLM names it: a provider that it does not know, and that speaks OpenAI's format, is OpenAI's
+        client at another address."""
+        known = self.provider in PROVIDERS or self.wire != "openai"
+        return self.litellm_model if known else f"openai/{self.upstream_model}"
 
 
 @dataclass(frozen=True, slots=True)

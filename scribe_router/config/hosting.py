@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
+from scribe_router import plugins
 from scribe_router.config.documents import Document, Reference
 from scribe_router.config.facts import Placed
 from scribe_router.config.problems import Path_
@@ -142,17 +144,23 @@ class Finder:
 
 
 def check_rows(rows: Document) -> None:
-    """A row under a name that LiteLLM does not have would never be used."""
-    for prefix in rows.data:
-        if prefix not in PROVIDERS:
-            hint = did_you_mean(prefix, PROVIDERS)
+    """A row under a name that nobody serves: neither LiteLLM nor an installed package has such a provider, and the row
+    names no host that speaks OpenAI's format."""
+    for prefix, row in rows.data.items():
+        if prefix not in PROVIDERS and not _own_host(row) and prefix not in plugins.names():
+            own = "; a host that speaks OpenAI's format has wire: openai and regions"
+            hint = did_you_mean(prefix, PROVIDERS) or own
             rows.report((prefix,), f"LiteLLM has no provider of this name{hint}", key=True)
+
+
+def _own_host(row: Any) -> bool:
+    return isinstance(row, Mapping) and row.get("wire") == "openai" and bool(row.get("regions"))
 
 
 def unknown_provider(document: Document, path: Path_, prefix: str, rows: Mapping[str, Provider]) -> None:
     """A prefix without a row: served by LiteLLM's lane if LiteLLM has it, else a mistake."""
     at = (*path, "litellm_params", "model")
-    if prefix in PROVIDERS:
+    if prefix in PROVIDERS or prefix in plugins.names():
         message = f"no row in policies/providers.yaml for {prefix}: facts unknown, LiteLLM's lane serves it"
         document.report(at, message, severity="warning")
     else:

@@ -47,7 +47,7 @@ def resolved(source: Mapping[str, Any], registry: Registry) -> str:
 
 
 def _entry(entry: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
-    params = dict(entry["litellm_params"])
+    params = {**entry["litellm_params"], "model": deployment.named_for_litellm}
     if deployment.api_base and not (params.get("api_base") or params.get("base_url")):
         params["api_base"] = deployment.api_base
     if deployment.key_name and not params.get("api_key"):

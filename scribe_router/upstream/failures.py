@@ -166,7 +166,10 @@ def _lost(cause: BaseException) -> AttemptFailed | None:
 
 
 def _replied(cause: BaseException) -> AttemptFailed | None:
-    """A reply that really came: httpx and the OpenAI client tell of those only, LiteLLM's own classes invent some."""
+    """A reply that really came: httpx and the OpenAI client tell of those only, LiteLLM's own classes invent some; but
+    for the one that a package's own provider raises."""
+    if type(cause).__name__ == "CustomLLMError" and isinstance(status := getattr(cause, "status_code", None), int):
+        return from_reply(status, str(cause), {})
     if not (_is_httpx(cause, "HTTPStatusError") or type(cause).__module__.partition(".")[0] == "openai"):
         return None
     response = getattr(cause, "response", None)

@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 
+from scribe_router import plugins
 from scribe_router.exchange import AttemptFailed, Category, Json, Reached
 from scribe_router.policies.parameters import ANTHROPIC_OWN, API
 from scribe_router.registry import Deployment
@@ -88,6 +89,9 @@ def _load() -> Any:
         async def _acompletion_streaming_iterator(self, model_response: Any, *_: Any, **__: Any) -> Any:
             return model_response
 
+    module = litellm()
+    module.custom_provider_map += [{"provider": name, "custom_handler": one} for name, one in plugins.loaded().items()]
+    module.utils.custom_llm_setup()
     # It takes a connection that was reset for one that was never made, and sends such a request a second time.
     AIOHTTP_EXC_MAP[aiohttp.ClientOSError] = httpx.ReadError
     return Pinned(model_list=[], num_retries=0, disable_cooldowns=True, ignore_invalid_deployments=False)
@@ -104,7 +108,7 @@ def _fed(identity: str, deployment: Deployment) -> Any:
     params: dict[str, Any] = {
         **deployment.litellm_params,
         **dict.fromkeys(_ZERO_PRICES, 0.0),
-        "model": deployment.litellm_model,
+        "model": deployment.named_for_litellm,
         "api_base": deployment.api_base,
         "api_key": deployment.api_key or "none",
     }

@@ -1,0 +1,118 @@
+"""Providers that LiteLLM does not know: a row for a host in OpenAI's format, a package for any other. As documented."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scribe_router.config.load import load_config
+from scribe_router.config.resolved import resolved
+from scribe_router.exchange import Call
+from scribe_router.sandbox import Sandbox
+from scribe_router.stream import AnswerStream
+from tests.support.raw_server import http, replying
+from tests.support.yaml_text import RouterFrom
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text(encoding="utf-8")
+ROW, CONFIG = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+(ENTRY_POINT,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+(PLUGIN,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("lane", ["wire", "litellm"])
+async def test_a_row_is_enough_for_openais_format(router: RouterFrom, sandbox: Sandbox, lane: str) -> None:
+    row = ROW.replace("https://llm.acme.example/v1", f"{sandbox.url}/v1")
+    one = router(
+        CONFIG.replace("model_info: {", f"model_info: {{lane: {lane}, "), {"providers": row}, {"ACME_API_KEY": "s3"}
+    )
+    for stream in (False, True):
+        sandbox.clear()
+        answer = await one.serve(
+            Call("chat", {"model": "small", "messages": HELLO, "stream": stream, "vendor_field": [1]})
+        )
+        if isinstance(answer, AnswerStream):
+            assert [chunk async for chunk in answer]
+        (received,) = sandbox.received
+        body = json.loads(received.body)
+        assert (received.path, body["model"], body["vendor_field"]) == ("/v1/chat/completions", "small-1", [1])
+        assert received.headers["authorization"] == "Bearer s3"
+        receipt = answer.exchange.receipt()
+        assert (receipt.provider, receipt.model, receipt.lane) == ("acme", "small-1", lane)
+        assert receipt.cost is not None
+        assert receipt.cost > 0
+
+
+def test_litellms_own_proxy_gets_it_as_openais(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "providers.yaml").write_text(ROW, encoding="utf-8")
+    (tmp_path / "litellm_config.yaml").write_text(CONFIG, encoding="utf-8")
+    loaded = load_config(tmp_path / "litellm_config.yaml", environment={"ACME_API_KEY": "s3"})
+    text = resolved(loaded.source, loaded.or_raise())
+    assert "model: openai/small-1\n    api_base: https://llm.acme.example/v1" in text
+    assert "s3" not in text
+
+
+JOB = """
+import sys
+from scribe_router import Router
+from scribe_router.errors import RequestError
+
+router = Router.from_yaml(sys.argv[1])
+answer = router.completion(model="talker", messages=[{"role": "user", "content": "hello"}])
+print(answer.choices[0].message.content, answer.scribe.provider, answer.scribe.cost_usd)
+try:
+    router.completion(model="refused", messages=[{"role": "user", "content": "hello"}])
+except RequestError as error:
+    print(type(error).__name__, error.message)
+router.close()
+"""
+TALKERS = """
+model_list:
+  - model_name: talker
+    litellm_params: {{model: acme/talker, api_base: "{answers}", api_key: k}}
+    model_info: {{input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6}}
+  - model_name: refused
+    litellm_params: {{model: acme/talker, api_base: "{refuses}", api_key: k}}
+    model_info: {{input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6}}
+"""
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_package_brings_another_format(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "acme_llm-1.0.dist-info").mkdir(parents=True)
+    (site / "acme_llm.py").write_text(PLUGIN, encoding="utf-8")
+    (site / "acme_llm-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-llm\nVersion: 1.0\n")
+    points = ENTRY_POINT.replace('project.entry-points."scribe_router.providers"', "scribe_router.providers")
+    (site / "acme_llm-1.0.dist-info" / "entry_points.txt").write_text(points.replace('"', ""), encoding="utf-8")
+    said = json.dumps({"text": "hi there", "read": 1000, "wrote": 2}).encode()
+    async with (
+        replying(http("200 OK", said, "Content-Type: application/json")) as answers,
+        replying(http("400 Bad Request", b"{}")) as refuses,
+    ):
+        config = tmp_path / "litellm_config.yaml"
+        config.write_text(TALKERS.format(answers=answers.url, refuses=refuses.url), encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", JOB, str(config)],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert ran.stdout.splitlines() == [
+        "hi there acme 0.001004",
+        "InvalidRequest the provider refused the request (HTTP 400)",
+    ], ran.stderr
+    assert json.loads(answers.requests[0]) == {"text": "hello"}
