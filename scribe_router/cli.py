@@ -151,7 +151,8 @@ def explain(
     body = {**_request(request), **{name: value for name, value in asked.items() if value}}
     try:
         call = Call("embeddings" if api == "embeddings" else "chat", body)
-        typer.echo(describe(plan(facts(call, found.effort), found, Snapshot(datetime.now(UTC).date(), seed)), found))
+        snapshot = Snapshot(datetime.now(UTC).date(), seed)
+        typer.echo(describe(plan(facts(call, found.effort, found.routing), found, snapshot), found))
     except RequestError as error:
         fail(f"{error.code}: {error.message}")
 

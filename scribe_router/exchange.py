@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Api = Literal["chat", "embeddings"]
 Lane = Literal["wire", "litellm"]
 Level = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+OptimizeFor = Literal["cost", "speed", "quality", "reasoning", "balance"]
 Json = dict[str, Any]
 # Fields of an assistant's message that hold what it thought; the last five are signed by their vendor.
 Thought = Literal[

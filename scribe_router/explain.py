@@ -7,6 +7,7 @@ from scribe_router.exchange import usd
 from scribe_router.plan import Candidate, Plan
 from scribe_router.policies.prices import Price
 from scribe_router.policies.reasoning import encode
+from scribe_router.policies.routing import WEIGHTED
 from scribe_router.registry import Deployment, Registry
 
 CONTEXT = "only when the request is too long, after wider ones of those above"
@@ -48,6 +49,9 @@ def _question(plan: Plan, registry: Registry) -> str:
         plan.facts.api,
         "with tools" if plan.facts.tools else "",
         f"effort {plan.facts.wish}" if plan.facts.wish else "",
+        f"task {plan.facts.task}" if plan.facts.task else "",
+        f"for {plan.facts.optimize_for}" if plan.facts.optimize_for else "",
+        f"ordered by {plan.strategy}" if plan.strategy != WEIGHTED else "",
         f"provider {plan.facts.provider}" if plan.facts.provider else "",
         f"lane {plan.facts.lane}" if plan.facts.lane else "",
         "" if plan.facts.fallback_enabled else "without fallbacks",
@@ -65,7 +69,7 @@ def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, 
         candidate.lane,
         f"{candidate.window:,}" if candidate.window else "unknown",
         _price(deployment.price),
-        candidate.via,
+        f"{candidate.via}: {candidate.score}" if candidate.score else candidate.via,
     )
 
 

@@ -1,24 +1,31 @@
 """What the planner looks at in a request. Knows a call's body; never what is configured for it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
-from scribe_router.exchange import Api, Call, Lane, Level
+from scribe_router.exchange import Api, Call, Lane, Level, OptimizeFor
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.reasoning import Asked, asked
+from scribe_router.policies.routing import RoutingPolicy
+
+_CAPS = ("max_completion_tokens", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the planner looks at in a request. `letters` are those of its messages, `task` is what its metadata says."""
+    """What the planner looks at in a request. `letters` are those of its messages, `task` is what its metadata says, or
+    what the rules make of it; `cap` is the output cap (tokens) that it names."""
 
     api: Api
     model: str
     tools: bool = False
+    images: bool = False
     wish: Asked | None = None
     letters: int = 0
+    cap: int | None = None
     task: str | None = None
+    optimize_for: OptimizeFor | None = None
     fallback_enabled: bool = True
     provider: str | None = None
     lane: Lane | None = None
@@ -29,33 +36,52 @@ class Facts:
         return None if self.wish is None else self.wish.level
 
 
-def facts(call: Call, policy: EffortPolicy) -> Facts:
-    """The facts of a call, read from its body and its options; `policy` says what an effort of `auto` is."""
-    tools = bool(call.body.get("tools") or call.body.get("functions"))
-    letters = _letters(call.body.get("messages"))
-    metadata = call.body.get("metadata")
+def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy) -> Facts:
+    """The facts of a call, read from its body and its options; the policies say what its task is, and what an effort of
+    `auto` means."""
+    body = call.body
+    metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
-    task = task if isinstance(task, str) else None
-    provider = call.body.get("provider")
-    return Facts(
+    caps = (body.get(name) for name in _CAPS)
+    found = Facts(
         api=call.api,
         model=call.model,
-        wish=asked(call.body, (), policy.chosen(tools=tools, letters=letters, task=task)),
-        letters=letters,
-        task=task,
-        tools=tools,
-        fallback_enabled=call.body.get("fallback_enabled") is not False,
+        tools=bool(body.get("tools") or body.get("functions")),
+        images=any(part.get("type") == "image_url" for part in _parts(body.get("messages"))),
+        letters=sum(map(len, _texts(body.get("messages")))),
+        cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
+        task=task if isinstance(task, str) else None,
+        optimize_for=wish if wish in get_args(OptimizeFor) else None,
+        fallback_enabled=body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,
     )
+    if found.task is None and routing.tasks:
+        found = replace(found, task=routing.task(found, _last_of_user(body.get("messages"))))
+    return replace(found, wish=asked(body, (), effort.chosen(found)))
 
 
-def _letters(messages: Any) -> int:
+def _last_of_user(messages: Any) -> str:
+    said = [each for each in _messages(messages) if each.get("role") == "user"]
+    return "\n".join(_texts(said[-1:]))
+
+
+def _texts(messages: Any) -> Iterator[str]:
     """Of whatever the messages are: `explain` plans what nobody has admitted."""
-    contents = [each.get("content") for each in _listed(messages) if isinstance(each, Mapping)]
-    texts = [part.get("text") for content in contents for part in _listed(content) if isinstance(part, Mapping)]
-    return sum(len(text) for text in (*contents, *texts) if isinstance(text, str))
+    for message in _messages(messages):
+        if isinstance(message.get("content"), str):
+            yield message["content"]
+    for part in _parts(messages):
+        if isinstance(part.get("text"), str):
+            yield part["text"]
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _messages(messages: Any) -> list[Mapping[str, Any]]:
+    return [each for each in messages if isinstance(each, Mapping)] if isinstance(messages, list) else []
+
+
+def _parts(messages: Any) -> Iterator[Mapping[str, Any]]:
+    """The parts of contents that are lists of them."""
+    for message in _messages(messages):
+        content = message.get("content")
+        yield from (part for part in content if isinstance(part, Mapping)) if isinstance(content, list) else ()

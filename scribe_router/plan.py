@@ -4,16 +4,19 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 
 from scribe_router.errors import InvalidRequest, ModelNotFound
 from scribe_router.exchange import Category, Lane, Level
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
 from scribe_router.policies.migrations import migrate
+from scribe_router.policies.prices import bound
 from scribe_router.policies.reasoning import LEVELS
-from scribe_router.policies.routing import in_order
+from scribe_router.policies.routing import AUTO, WEIGHTED, in_order
+from scribe_router.policies.strategies import IDLE, Ask, Load, Option
 from scribe_router.registry import Deployment, Registry
 
 CHAINS = {
@@ -22,20 +25,24 @@ CHAINS = {
     Category.CONTENT_POLICY: "content-policy fallback",
 }
 SHOWN = 100  # letters of a client's own text in a message
+LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rests on bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state that a plan depends on: the day, and the seed that decides between equals."""
+    """The state that a plan depends on: the day, the seed that decides between equals, what was seen of deployments
+    lately, by id, and how often each name was planned for."""
 
     today: date
     seed: int
+    load: Mapping[str, Load] = field(default_factory=lambda: MappingProxyType({}))
+    turns: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A deployment that may serve the request. `via` is the way that led to it, `window` is in tokens; `fallback` says
-    that it does not belong to what was asked for."""
+    that it does not belong to what was asked for. `score` is what its place rests on, in words."""
 
     deployment: str
     model: str
@@ -43,6 +50,7 @@ class Candidate:
     via: str
     window: int | None = None
     fallback: bool = False
+    score: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Exclusion:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Candidates in order, and those that only a context or content failure opens; with what it was made from. `auto`
-    is what a reasoning effort of that name means for this request."""
+    is what a reasoning effort of that name means for this request, `strategy` what ordered the first candidates."""
 
     facts: Facts
     snapshot: Snapshot
@@ -69,6 +77,7 @@ class Plan:
     excluded: tuple[Exclusion, ...] = ()
     warnings: tuple[str, ...] = ()
     auto: Level | None = None
+    strategy: str = WEIGHTED
 
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
@@ -97,7 +106,8 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
         content_policy=chains.get(Category.CONTENT_POLICY, ()),
         excluded=tuple(planner.excluded.values()),
         warnings=tuple(warnings),
-        auto=registry.effort.chosen(tools=request.tools, letters=request.letters, task=request.task),
+        auto=registry.effort.chosen(request),
+        strategy=registry.strategy(name, request.optimize_for),
     )
 
 
@@ -109,6 +119,8 @@ def _known_name(request: Facts, registry: Registry, snapshot: Snapshot) -> tuple
         raise InvalidRequest("model is missing, and no default is configured", code="missing_field", param="model")
     if registry.members(registry.resolve(name)):
         return name, []
+    if name == AUTO and (chosen := registry.routing.chosen(request)) is not None:
+        return chosen, []
     migrated = migrate(registry.migrations, name, snapshot.today)
     if migrated is None:
         hint = did_you_mean(name, registry.names()) or "; /v1/models lists them"
@@ -214,20 +226,48 @@ class _Planner:
         target = self.registry.resolve(name)
         if target in self.registry.groups:
             via = f"{via}, group {target}" if via else f"group {target}"
-        for tier in self.registry.members(target):
-            deployments = [self.registry.deployments[each] for model in tier for each in self.registry.models[model]]
-            for deployment in in_order(deployments, self.snapshot.seed):
-                if deployment.id not in seen:
-                    seen.add(deployment.id)
-                    yield from self._consider(deployment, via or f"model {target}", fallback=fallback)
+        found = {each.id: each for tier in self._drawn(target) for each in tier if each.id not in seen}
+        seen |= set(found)
+        usable = [each for each in found.values() if self._may_serve(each)]
+        for deployment, score in self._ordered(name, target, usable):
+            lane = _lane(deployment, self.request)
+            way = via or f"model {target}"
+            yield Candidate(deployment.id, deployment.model, lane, way, deployment.window, fallback, score)
 
-    def _consider(self, deployment: Deployment, via: str, *, fallback: bool) -> Iterator[Candidate]:
+    def _drawn(self, target: str) -> Iterator[list[Deployment]]:
+        """The deployments behind a model or group, tier by tier, each as its orders and weights and the seed say."""
+        for tier in self.registry.members(target):
+            members = [self.registry.deployments[each] for model in tier for each in self.registry.models[model]]
+            yield in_order(members, self.snapshot.seed)
+
+    def _may_serve(self, deployment: Deployment) -> bool:
         lane = _lane(deployment, self.request)
         exclusion = _excluded(deployment, self.request, lane, strict=self.registry.effort.strict)
         if exclusion is not None:
             self.excluded[deployment.id] = exclusion
-        else:
-            yield Candidate(deployment.id, deployment.model, lane, via, deployment.window, fallback)
+        return exclusion is None
+
+    def _ordered(self, name: str, target: str, drawn: list[Deployment]) -> Iterable[tuple[Deployment, str]]:
+        """The deployments as the name's strategy puts them, each with what its place rests on. It sees them in the
+        order of their names; equal ones stay as they were drawn."""
+        named = self.registry.strategy(name, self.request.optimize_for)
+        if named == WEIGHTED:
+            return ((each, "") for each in drawn)
+        known = sorted(drawn, key=lambda each: each.id)
+        scores = self.registry.strategies[named]([self._option(each) for each in known], self._ask(target))
+        scored = {each.id: score for each, score in zip(known, scores, strict=True)}
+        return ((each, scored[each.id].shown) for each in sorted(drawn, key=lambda each: scored[each.id].value))
+
+    def _ask(self, target: str) -> Ask:
+        request, routing = self.request, self.registry.routing
+        return Ask(routing.weighs(request.task, request.optimize_for), self.snapshot.turns.get(target, 0))
+
+    def _option(self, each: Deployment) -> Option:
+        """A deployment as strategies see it, with what this request could cost there at about so many tokens."""
+        tokens = self.request.letters // LETTERS_OF_A_TOKEN + 1
+        cap = self.request.cap or each.default_output_cap
+        most = None if each.price is None else bound(each.price, tokens, cap)
+        return Option(each.id, each.model, each.weight, most, self.snapshot.load.get(each.id, IDLE), each.abilities)
 
 
 def _lane(deployment: Deployment, request: Facts) -> Lane:

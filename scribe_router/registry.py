@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from scribe_router.exchange import Category, Lane
+from scribe_router.exchange import Category, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
@@ -18,7 +18,8 @@ from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
 from scribe_router.policies.reasoning import Family
 from scribe_router.policies.retries import RetriesPolicy
-from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
+from scribe_router.policies.strategies import BUILT_IN, Strategy
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
@@ -68,6 +69,7 @@ class Deployment:
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
+    abilities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     missing: str | None = None
 
     @property
@@ -80,10 +82,12 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A name for an ordered list of models. `tiers` are tried in order; equal priority shares traffic."""
+    """A name for an ordered list of models. `tiers` are tried in order; equal priority shares traffic, as `strategy`
+    says."""
 
     name: str
     tiers: tuple[tuple[str, ...], ...]
+    strategy: str = WEIGHTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class Registry:
     access: AccessPolicy | None
     store: Store
     effort: EffortPolicy = field(default_factory=EffortPolicy)
+    strategies: Mapping[str, Strategy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
     price_map: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -134,6 +139,14 @@ class Registry:
     def resolve(self, name: str) -> str:
         """An alias's target, or the name itself."""
         return self.aliases.get(name, name)
+
+    def strategy(self, name: str, wish: OptimizeFor | None = None) -> str:
+        """What orders the deployments behind a name: a request's own wish, else what the name or its target has."""
+        if wish is not None:
+            return self.routing.wished(wish)
+        target, named = self.resolve(name), self.routing.strategies
+        of_group = self.groups[target].strategy if target in self.groups else WEIGHTED
+        return named.get(name) or named.get(target) or of_group
 
     def members(self, name: str) -> tuple[tuple[str, ...], ...]:
         """The models behind a model's or group's name, in tiers; empty when nobody has the name."""

@@ -8,6 +8,7 @@ import logging
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -86,6 +87,7 @@ class Router(PythonApi):
         self._accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
         self._wire, self._litellm = WireLane(), LiteLLMLane()
         self._lanes: dict[Lane, Forward] = {"wire": self._wire, "litellm": self._litellm}
+        self._turns: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         super().__init__()
 
@@ -109,7 +111,8 @@ class Router(PythonApi):
         """The plan of a call, as `serve` would walk it. Raises `ModelNotFound` and `InvalidRequest`."""
         seed = self._random.getrandbits(32) if seed is None else seed
         today = datetime.fromtimestamp(self._clock(), UTC).date()
-        return plan(facts(call, self.registry.effort), self.registry, Snapshot(today, seed))
+        known = facts(call, self.registry.effort, self.registry.routing)
+        return plan(known, self.registry, Snapshot(today, seed, turns=self._turns))
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
         options = call.options
@@ -127,6 +130,7 @@ class Router(PythonApi):
         try:
             exchange.warnings += admit(exchange.call.api, exchange.call.body)
             exchange.plan = self.plan(exchange.call)
+            self._turns[exchange.plan.model] += 1
             exchange.requested = exchange.call.model or exchange.plan.requested
             exchange.warnings += exchange.plan.warnings
             answer = await self._walk(exchange, exchange.plan)

@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -127,6 +127,8 @@ def kind(field: FieldInfo) -> str:
 def words(annotation: Any) -> str:
     if annotation is type(None):
         return "nothing"
+    if get_origin(annotation) is Annotated:
+        return words(get_args(annotation)[0])
     if str(get_origin(annotation)) == "typing.Literal":
         return " or ".join(f"`{each}`" for each in get_args(annotation))
     if get_origin(annotation) in (list, tuple):

@@ -13,12 +13,14 @@ from scribe_router.facts import Facts, facts
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.reasoning import Asked
+from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.strategies import Load
 from tests.policies.registries import TODAY, registry
 
 CASES = Path(__file__).parent / "cases" / "plan"
 FIELDS = {
     *("case", "request", "seed", "candidates", "error", "context_window", "content_policy", "excluded", "warnings"),
-    *("lanes", "requested"),
+    *("lanes", "requested", "load", "turns", "scores"),
 }
 
 
@@ -35,7 +37,8 @@ def test_case(config: dict[str, Any], case: dict[str, Any]) -> None:
     asks = {"api": "chat", **case["request"]}
     effort = asks.pop("effort", None)
     request = Facts(**asks, wish=Asked(effort) if effort else None)
-    snapshot = Snapshot(TODAY, case.get("seed", 0))
+    load = {name: Load(**seen) for name, seen in case.get("load", {}).items()}
+    snapshot = Snapshot(TODAY, case.get("seed", 0), load, case.get("turns", {}))
     if "error" in case:
         with pytest.raises(RequestError) as caught:
             plan(request, registry(config), snapshot)
@@ -54,6 +57,8 @@ def _compare(found: Plan, case: dict[str, Any]) -> None:
     assert found.requested == case.get("requested", found.facts.model or found.requested)
     lanes = {each.deployment: each.lane for each in found.candidates}
     assert lanes | case.get("lanes", {}) == lanes
+    scores = {each.deployment: each.score for each in found.candidates if each.score}
+    assert scores == case.get("scores", scores)
 
 
 def _as_written(candidates: tuple[Candidate, ...], expected: list[str | dict[str, str]]) -> list[Any]:
@@ -90,7 +95,7 @@ def test_candidates_say_what_belongs_to_the_name_and_what_does_not() -> None:
     ],
 )
 def test_facts_of_a_call(body: dict[str, Any], options: dict[str, Any], expected: Facts) -> None:
-    assert facts(Call("chat", body, CallOptions(**options)), EffortPolicy()) == expected
+    assert facts(Call("chat", body, CallOptions(**options)), EffortPolicy(), RoutingPolicy()) == expected
 
 
 def test_a_lane_and_an_api_are_what_the_cases_may_name() -> None:

@@ -1,15 +1,18 @@
 """What holds for every plan, whatever the registry."""
 
 from collections import Counter
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scribe_router.errors import ModelNotFound
+from scribe_router.exchange import OptimizeFor
 from scribe_router.facts import Facts
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
+from scribe_router.policies.strategies import BUILT_IN, Load
 from scribe_router.registry import Registry
 from tests.policies.registries import TODAY, registry
 
@@ -32,6 +35,7 @@ def registries(draw: st.DrawFn) -> Registry:
         {
             "deployments": numbered,
             "groups": {name: draw(tiers) for name in GROUPS},
+            "routing": {"strategies": draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(sorted(BUILT_IN))))},
             "aliases": {name: draw(st.sampled_from((*MODELS, *GROUPS))) for name in ALIASES},
             "fallbacks": draw(tables),
             "context_window_fallbacks": draw(tables),
@@ -46,6 +50,8 @@ def rows(model: str) -> st.SearchStrategy[dict[str, Any]]:
         {
             "model": st.just(model),
             "order": st.integers(0, 2),
+            "price": st.sampled_from([None, (0, 0), (1, 2), (5, 20)]),
+            "abilities": st.dictionaries(st.sampled_from(["coding", "speed"]), st.floats(0, 10)),
             "weight": st.sampled_from([0.0, 0.1, 1.0, 9.0]),
             "missing": st.sampled_from([None, None, None, "KEY is not set"]),
             "mode": st.sampled_from(["chat", "chat", "chat", "embedding"]),
@@ -60,15 +66,24 @@ requests = st.builds(
     api=st.sampled_from(["chat", "chat", "embeddings"]),
     model=st.sampled_from(NAMES),
     tools=st.booleans(),
+    letters=st.integers(0, 10**6),
+    optimize_for=st.sampled_from([None, None, *get_args(OptimizeFor)]),
     fallback_enabled=st.booleans(),
     provider=st.sampled_from([None, "openai"]),
     lane=st.sampled_from([None, None, "wire", "litellm"]),
 )
 
 
-def planned(request: Facts, known: Registry, seed: int) -> Plan | None:
+identities = [f"{model}-{number}" for model in MODELS for number in range(15)]
+loads = st.dictionaries(
+    st.sampled_from(identities), st.builds(Load, st.integers(0, 9), st.one_of(st.none(), st.floats(0.1, 9)))
+)
+turns = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 99))
+
+
+def planned(request: Facts, known: Registry, snapshot: Snapshot) -> Plan | None:
     try:
-        return plan(request, known, Snapshot(TODAY, seed))
+        return plan(request, known, snapshot)
     except ModelNotFound:
         return None
 
@@ -79,12 +94,16 @@ def behind(known: Registry, name: str) -> set[str]:
     return {identity for model in models for identity in known.models[model]}
 
 
-@given(registries(), requests, st.integers(0, 2**32 - 1))
+snapshots = st.builds(Snapshot, st.just(TODAY), st.integers(0, 2**32 - 1), loads, turns)
+
+
+@given(registries(), requests, snapshots)
 @settings(max_examples=80, deadline=None)
-def test_every_plan(known: Registry, request: Facts, seed: int) -> None:
-    found = planned(request, known, seed)
-    assert found == planned(request, known, seed), "the same question has one answer"
-    _a_seed_changes_the_order_and_nothing_else(found, planned(request, known, seed + 1))
+def test_every_plan(known: Registry, request: Facts, snapshot: Snapshot) -> None:
+    found = planned(request, known, snapshot)
+    assert found == planned(request, known, snapshot), "the same question has one answer"
+    other = replace(snapshot, seed=snapshot.seed + 1)
+    _a_seed_changes_the_order_and_nothing_else(found, planned(request, known, other))
     if found is None:
         return
     for chain in (found.candidates, found.context_window, found.content_policy):

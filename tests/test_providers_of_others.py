@@ -15,6 +15,7 @@ from scribe_router.config.resolved import resolved
 from scribe_router.exchange import Call
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
+from tests.support.packages import installed
 from tests.support.raw_server import http, replying
 from tests.support.yaml_text import RouterFrom
 
@@ -87,12 +88,7 @@ model_list:
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_package_brings_another_format(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    (site / "acme_llm-1.0.dist-info").mkdir(parents=True)
-    (site / "acme_llm.py").write_text(PLUGIN, encoding="utf-8")
-    (site / "acme_llm-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-llm\nVersion: 1.0\n")
-    points = ENTRY_POINT.replace('project.entry-points."scribe_router.providers"', "scribe_router.providers")
-    (site / "acme_llm-1.0.dist-info" / "entry_points.txt").write_text(points.replace('"', ""), encoding="utf-8")
+    installed(tmp_path / "site", PLUGIN, ENTRY_POINT)
     said = json.dumps({"text": "hi there", "read": 1000, "wrote": 2}).encode()
     async with (
         replying(http("200 OK", said, "Content-Type: application/json")) as answers,
@@ -100,7 +96,7 @@ async def test_a_package_brings_another_format(tmp_path: Path) -> None:
     ):
         config = tmp_path / "litellm_config.yaml"
         config.write_text(TALKERS.format(answers=answers.url, refuses=refuses.url), encoding="utf-8")
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
         ran = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-c", JOB, str(config)],

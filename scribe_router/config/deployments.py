@@ -14,6 +14,7 @@ from scribe_router.config.schema import IGNORED_PARAMS, NOT_FOR_LITELLM, LiteLLM
 from scribe_router.config.shapes import found
 from scribe_router.litellm_names import DEPLOYMENT
 from scribe_router.names import did_you_mean
+from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.providers import Provider
 from scribe_router.policies.reasoning import CONTROLS, ReasoningKnowledge
@@ -37,6 +38,7 @@ class Known:
     routing: RoutingPolicy
     reasoning: ReasoningKnowledge
     effort: EffortPolicy
+    capabilities: CapabilitiesKnowledge
     environment: Mapping[str, str]
 
 
@@ -161,6 +163,7 @@ class Compiler:
             history=None if provider.history is None else frozenset(provider.history),
             tool_call_ids=provider.tool_call_ids,
             family=self.known.reasoning.family(prefix, upstream),
+            abilities=self.known.capabilities.abilities(upstream),
             parameters=frozenset((*provider.parameters, *_defaults(params))),
             cancel=provider.cancel,
             doubt=provider.doubt,

@@ -18,6 +18,7 @@ from scribe_router.config.shapes import validate
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
@@ -30,6 +31,7 @@ KNOWLEDGE: Mapping[str, type[BaseModel]] = {
     "migrations": MigrationsKnowledge,
     "prices": PricesKnowledge,
     "reasoning": ReasoningKnowledge,
+    "capabilities": CapabilitiesKnowledge,
 }
 POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,

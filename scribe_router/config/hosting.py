@@ -147,7 +147,7 @@ def check_rows(rows: Document) -> None:
     """A row under a name that nobody serves: neither LiteLLM nor an installed package has such a provider, and the row
     names no host that speaks OpenAI's format."""
     for prefix, row in rows.data.items():
-        if prefix not in PROVIDERS and not _own_host(row) and prefix not in plugins.names():
+        if prefix not in PROVIDERS and not _own_host(row) and prefix not in plugins.names("providers"):
             own = "; a host that speaks OpenAI's format has wire: openai and regions"
             hint = did_you_mean(prefix, PROVIDERS) or own
             rows.report((prefix,), f"LiteLLM has no provider of this name{hint}", key=True)
@@ -160,7 +160,7 @@ def _own_host(row: Any) -> bool:
 def unknown_provider(document: Document, path: Path_, prefix: str, rows: Mapping[str, Provider]) -> None:
     """A prefix without a row: served by LiteLLM's lane if LiteLLM has it, else a mistake."""
     at = (*path, "litellm_params", "model")
-    if prefix in PROVIDERS or prefix in plugins.names():
+    if prefix in PROVIDERS or prefix in plugins.names("providers"):
         message = f"no row in policies/providers.yaml for {prefix}: facts unknown, LiteLLM's lane serves it"
         document.report(at, message, severity="warning")
     else:

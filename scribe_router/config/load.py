@@ -8,7 +8,6 @@ from typing import Any
 
 from scribe_router.config.chains import Chains
 from scribe_router.config.deployments import Compiler, Known, left_out
-from scribe_router.config.documents import Document
 from scribe_router.config.files import KNOWLEDGE, POLICIES, Files
 from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import Prices
@@ -16,11 +15,13 @@ from scribe_router.config.limits import check_downgrades, check_money, check_onl
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Problem
 from scribe_router.config.resolved import with_headers
+from scribe_router.config.routing import check_routing, known_strategies
 from scribe_router.config.schema import LiteLLMConfig, StoreSettings
 from scribe_router.errors import ConfigError
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
@@ -77,6 +78,7 @@ class _Building:
         self.providers, self.provider_rows = files.knowledge("providers", ProvidersKnowledge)
         self.migrations, _ = files.knowledge("migrations", MigrationsKnowledge)
         self.reasoning, _ = files.knowledge("reasoning", ReasoningKnowledge)
+        self.capabilities, _ = files.knowledge("capabilities", CapabilitiesKnowledge)
         self.prices = files.prices()
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
@@ -103,9 +105,16 @@ class _Building:
             return []
         check_rows(self.provider_rows)
         hosts, routing = hosts_of(self.provider_rows), self.routing or RoutingPolicy()
-        reasoning = self.reasoning or ReasoningKnowledge({})
-        effort = self.effort or EffortPolicy()
-        known = Known(self.providers.root, hosts, self.prices.table, routing, reasoning, effort, self.files.environment)
+        known = Known(
+            providers=self.providers.root,
+            hosts=hosts,
+            prices=self.prices.table,
+            routing=routing,
+            reasoning=self.reasoning or ReasoningKnowledge({}),
+            effort=self.effort or EffortPolicy(),
+            capabilities=self.capabilities or CapabilitiesKnowledge({}),
+            environment=self.files.environment,
+        )
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)
         return Compiler(self.main, known).deployments(config.model_list)
 
@@ -133,13 +142,16 @@ class _Building:
                     hint = did_you_mean(name, known)
                     self.effort_file.report(("defaults", name), f"there is no model or provider {name}{hint}", key=True)
         if self.routing is not None:
-            _check_defaults(self.routing, self.routing_file, names.everything())
+            check_routing(self.routing, self.routing_file, names.everything(), self._abilities())
         if self.access is not None and self.access.on_missing_key == "error":
             for each in deployments:
                 if each.missing:
                     path = ("model_list", places[each.id], "litellm_params")
                     why = "policies/access.yaml exists, so a deployment without its key is an error"
                     self.main.report(path, f"{each.missing}; {why}")
+
+    def _abilities(self) -> frozenset[str]:
+        return self.capabilities.names() if self.capabilities is not None else frozenset()
 
     def _compiled(self, deployments: list[Deployment], names: Names, chains: Chains) -> Registry:
         return Registry(
@@ -158,16 +170,10 @@ class _Building:
             access=self.access,
             store=_store(self.store or StoreSettings(), self.files.path.parent.absolute()),
             effort=self.effort or EffortPolicy(),
+            strategies=MappingProxyType(known_strategies()),
             price_map=self.prices.map.sha256,
             warnings=tuple(left_out(deployments)),
         )
-
-
-def _check_defaults(routing: RoutingPolicy, document: Document, names: tuple[str, ...]) -> None:
-    for field in ("default_model", "default_embedding_model"):
-        name = getattr(routing, field)
-        if name is not None and name not in names:
-            document.report((field,), f"there is no model, group or alias {name}{did_you_mean(name, names)}")
 
 
 def _store(settings: StoreSettings, folder: Path) -> Store:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from scribe_router.config.documents import Document
 from scribe_router.config.problems import Path_
-from scribe_router.config.schema import IGNORED, AliasTarget, LiteLLMConfig, RoutingGroup
+from scribe_router.config.schema import IGNORED, STRATEGIES, AliasTarget, LiteLLMConfig, RoutingGroup
 from scribe_router.litellm_names import ROUTER
 from scribe_router.names import did_you_mean
 from scribe_router.registry import Deployment, Group
@@ -35,7 +35,8 @@ class Names:
 
     def compiled(self) -> dict[str, Group]:
         """Groups as tiers of models."""
-        return {name: Group(name, tuple(_tiers(group))) for name, group in self.groups.items()}
+        groups = self.groups.items()
+        return {name: Group(name, tuple(_tiers(group)), STRATEGIES[group.routing_strategy]) for name, group in groups}
 
     def known(self, path: Path_, name: str, among: Iterable[str] | None = None) -> bool:
         """Whether there is such a name; a problem at `path` of `router_settings` when there is none."""

@@ -102,12 +102,23 @@ class ModelEntry(Shape):
     model_info: ModelInfo = ModelInfo()
 
 
+# LiteLLM's names of what orders a group, and ours.
+STRATEGIES = {
+    "priority": "weighted",
+    "simple-shuffle": "weighted",
+    "least-busy": "least_busy",
+    "latency-based-routing": "fastest",
+    "cost-based-routing": "cheapest",
+}
+
+
 class RoutingGroup(Shape):
-    """A name for several models. `priority` tries them in order; equal numbers share traffic."""
+    """A name for several models. `priority` tries them in order; equal numbers share traffic. The others of LiteLLM's
+    strategies order by requests in flight, by latency, by what the request would cost."""
 
     group_name: str = Field(min_length=1)
     models: list[str] = Field(min_length=1)
-    routing_strategy: Literal["priority", "simple-shuffle"]
+    routing_strategy: Literal["priority", "simple-shuffle", "least-busy", "latency-based-routing", "cost-based-routing"]
     model_priorities: dict[str, PositiveInt] | None = None
 
 

@@ -6,25 +6,13 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from scribe_router.exchange import Level
-from scribe_router.policies.schema import Shape
+from scribe_router.policies.schema import OfTask, Shape, Traits
 
 
-class Rule(Shape):
-    """`effort` for a request that is all that the rule says: with `tools`, with more than `longer_than` letters in its
-    messages, with a `metadata.task` among `task`. A rule that says nothing holds for every request."""
+class Rule(OfTask):
+    """`effort` is for a request that is all that the rule says."""
 
     effort: Level
-    tools: bool | None = None
-    longer_than: int | None = Field(default=None, ge=0)
-    task: tuple[str, ...] | None = None
-
-    def holds(self, *, tools: bool, letters: int, task: str | None) -> bool:
-        """Whether the rule is for a request like this."""
-        return (
-            self.tools in (None, tools)
-            and (self.longer_than is None or letters > self.longer_than)
-            and (self.task is None or task in self.task)
-        )
 
 
 class EffortPolicy(Shape):
@@ -46,7 +34,6 @@ class EffortPolicy(Shape):
         """What a deployment is asked for when the request says nothing; None leaves it to the model."""
         return self.defaults.get(model) or self.defaults.get(provider)
 
-    def chosen(self, *, tools: bool, letters: int, task: str | None) -> Level | None:
+    def chosen(self, traits: Traits) -> Level | None:
         """What `auto` means for a request; None where no rule holds: it is left to the model."""
-        found = (rule.effort for rule in self.auto if rule.holds(tools=tools, letters=letters, task=task))
-        return next(found, None)
+        return next((rule.effort for rule in self.auto if rule.holds(traits)), None)

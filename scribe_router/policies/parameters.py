@@ -6,10 +6,10 @@ else a provider may know travels in the body, and a name that LiteLLM would inte
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import Api
+from scribe_router.exchange import Api, OptimizeFor
 from scribe_router.litellm_names import INTERPRETED
 
 API: Mapping[Api, frozenset[str]] = {
@@ -23,7 +23,7 @@ API: Mapping[Api, frozenset[str]] = {
 }
 
 OURS = frozenset("fallback_enabled hide_thinking mcp_tools optimize_for thinking_budget".split())
-WITHOUT_EFFECT = ("mcp_tools", "optimize_for")  # reserved names
+WITHOUT_EFFECT = ("mcp_tools",)  # reserved names
 
 # Names that providers know, that clients do send, and that LiteLLM would interpret as well: body only.
 PROVIDERS_OWN: Mapping[Api, frozenset[str]] = {
@@ -72,6 +72,9 @@ def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
     _expect(body, "stream", bool, "true or false")
     _expect(body, "fallback_enabled", bool, "true or false")
     _expect(body, "hide_thinking", bool, "true or false")
+    if body.get("optimize_for") not in (None, *get_args(OptimizeFor)):
+        one_of = f"optimize_for is one of {', '.join(get_args(OptimizeFor))}"
+        raise InvalidRequest(one_of, code="invalid_value", param="optimize_for")
     if api == "chat":
         _messages(body["messages"])
         _expect(body, "stream_options", Mapping, "an object")

@@ -1,23 +1,88 @@
-"""How a model is chosen: `policies/routing.yaml`. Names, defaults and the order within one model."""
+"""How a model is chosen: `policies/routing.yaml`. Names, defaults, tasks, and which strategy orders what."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import Field
 
-from scribe_router.policies.schema import Shape
+from scribe_router.exchange import OptimizeFor
+from scribe_router.policies.schema import OfTask, Shape, Traits, When
+
+Weights = dict[str, Annotated[float, Field(gt=0)]]
+WEIGHTED = "weighted"  # the strategy of what names none
+AUTO = "auto"  # the model's name that leaves the choice to the rules
+_OPTIMIZE: Mapping[OptimizeFor, str] = {
+    "cost": "cheapest",
+    "speed": "fastest",
+    "quality": "capability",
+    "reasoning": "capability",
+    "balance": "capability",
+}
+_BALANCE: Weights = {"coding": 2, "reasoning": 2, "cost": 3, "speed": 3}
+LOOKED_AT = 20_000  # letters of the last message of the user that keywords are sought in
+
+
+class Task(When):
+    """`task` is what a request is that is all that the rule says, where its metadata names none. `keywords` are sought
+    in the user's last message, in any case, one is enough; `han` is the least part of its letters that are Chinese."""
+
+    task: str = Field(min_length=1)
+    keywords: tuple[str, ...] = ()
+    han: float | None = Field(default=None, gt=0, le=1)
+
+    def names(self, traits: Traits, text: str) -> bool:
+        """Whether a request with these traits, whose user said `text` last, is of this task."""
+        said = not self.keywords or any(each.lower() in text.lower() for each in self.keywords)
+        return self.holds(traits) and said and (self.han is None or _chinese(text) >= self.han)
+
+
+def _chinese(text: str) -> float:
+    """The part of a text that is Chinese characters."""
+    return sum("\u4e00" <= letter <= "\u9fff" for letter in text) / (len(text) or 1)
+
+
+class Choice(OfTask):
+    """`model` is what serves a request for the model `auto` that is all that the rule says."""
+
+    model: str
 
 
 class RoutingPolicy(Shape):
     """`default_model` serves requests that name none. Output caps (tokens) apply where a request and its deployment
-    name none; the second one to models that reason."""
+    name none; the second one to models that reason.
+
+    `strategies` order what is behind a model, group or alias; `optimize_for` is which one a request's wish of that name
+    means, whatever it asks for. `weights` say how much each ability counts, by task or by wish. `tasks` tell what a
+    request is, the first rule that holds; `auto` what serves the model of that name.
+    """
 
     default_model: str | None = None
     default_embedding_model: str | None = None
     output_cap: int = Field(default=4096, ge=1)
     output_cap_reasoning: int = Field(default=16384, ge=1)
+    strategies: dict[str, str] = Field(default_factory=dict)
+    optimize_for: dict[OptimizeFor, str] = Field(default_factory=dict)
+    weights: dict[str, Weights] = Field(default_factory=dict)
+    tasks: tuple[Task, ...] = ()
+    auto: tuple[Choice, ...] = ()
+
+    def wished(self, wish: OptimizeFor) -> str:
+        """The strategy for a request's wish."""
+        return self.optimize_for.get(wish) or _OPTIMIZE[wish]
+
+    def weighs(self, task: str | None, wish: OptimizeFor | None) -> Weights:
+        """How much each ability counts for a wish, else for a task."""
+        return self.weights.get(wish or "") or self.weights.get(task or "") or self.weights.get("balance") or _BALANCE
+
+    def task(self, traits: Traits, text: str) -> str | None:
+        """What a request is that does not say; `text` is the last message of its user."""
+        return next((each.task for each in self.tasks if each.names(traits, text[:LOOKED_AT])), None)
+
+    def chosen(self, traits: Traits) -> str | None:
+        """What serves the model `auto` for a request; None where no rule holds."""
+        return next((each.model for each in self.auto if each.holds(traits)), None)
 
 
 class Weighted(Protocol):

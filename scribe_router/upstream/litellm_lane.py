@@ -90,7 +90,8 @@ def _load() -> Any:
             return model_response
 
     module = litellm()
-    module.custom_provider_map += [{"provider": name, "custom_handler": one} for name, one in plugins.loaded().items()]
+    others = plugins.loaded("providers").items()
+    module.custom_provider_map += [{"provider": name, "custom_handler": one} for name, one in others]
     module.utils.custom_llm_setup()
     # It takes a connection that was reset for one that was never made, and sends such a request a second time.
     AIOHTTP_EXC_MAP[aiohttp.ClientOSError] = httpx.ReadError

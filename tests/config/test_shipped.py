@@ -49,6 +49,9 @@ def test_every_deployment_has_a_price_a_window_and_known_facts() -> None:
     assert [each.id for each in found.deployments.values() if each.price is None] == []
     assert [each.id for each in found.deployments.values() if each.window is None] == []
     assert [each.id for each in found.deployments.values() if not each.facts_known] == []
+    # Of gpt-oss-local nobody knows what it is good at: it is your machine's.
+    without = [each.id for each in found.deployments.values() if each.mode == "chat" and not each.abilities]
+    assert without == ["gpt-oss-local"]
 
 
 def test_the_price_map_is_the_one_that_was_checked() -> None:

@@ -54,7 +54,11 @@ def registry(config: Mapping[str, Any]) -> Registry:
     models: dict[str, list[str]] = {}
     for row in rows:
         models.setdefault(row.model, []).append(row.id)
-    groups = {name: Group(name, tuple(map(_tier, tiers))) for name, tiers in config.get("groups", {}).items()}
+    strategies = config.get("group_strategies", {})
+    groups = {
+        name: Group(name, tuple(map(_tier, tiers)), strategies.get(name, "weighted"))
+        for name, tiers in config.get("groups", {}).items()
+    }
     fallbacks = {
         kind: {name: tuple(targets) for name, targets in config.get(key, {}).items()} for kind, key in CHAINS.items()
     }

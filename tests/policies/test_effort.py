@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from scribe_router.config.documents import load
 from scribe_router.config.knowledge import SHIPPED
+from scribe_router.facts import Facts
 from scribe_router.policies.effort import EffortPolicy
 
 RULES = EffortPolicy.model_validate(
@@ -32,7 +33,7 @@ RULES = EffortPolicy.model_validate(
     ],
 )
 def test_the_first_rule_that_holds_decides(request_facts: Any, level: str | None) -> None:
-    assert RULES.chosen(**request_facts) == level
+    assert RULES.chosen(Facts("chat", "m", **request_facts)) == level
 
 
 @pytest.mark.parametrize(
@@ -59,5 +60,5 @@ def test_what_is_no_level(wrong: dict[str, Any]) -> None:
 def test_the_shipped_rules_hold_for_everything() -> None:
     rules = load(SHIPPED / "policies" / "effort.yaml").data["auto"]
     shipped = EffortPolicy.model_validate({"auto": rules})
-    assert shipped.chosen(tools=False, letters=0, task=None) == "low"
-    assert shipped.chosen(tools=False, letters=0, task="math") == "high"
+    assert shipped.chosen(Facts("chat", "m")) == "low"
+    assert shipped.chosen(Facts("chat", "m", task="math")) == "high"

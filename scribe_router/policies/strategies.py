@@ -1,0 +1,146 @@
+"""Which of several deployments goes first: one function for each strategy, registered by its name. Pure.
+
+A strategy gives each option a score, the lowest first, with the words that `explain` shows for it. Options of one score
+keep the order that the configuration gives them. A package registers its own under the entry points
+`scribe_router.strategies`; the smallest is two lines:
+
+    def shortest_name(options, ask):
+        return [Score(len(each.model), each.model) for each in options]
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+from scribe_router.exchange import usd
+
+TYPICAL_OUTPUT = 256  # tokens after which an answer counts as received, when deployments are compared by speed
+UNKNOWN = 5.0  # of ten: an ability that nobody wrote down
+
+
+class Score(NamedTuple):
+    """`value`: the lowest goes first. `shown` is for people."""
+
+    value: float
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What was seen of a deployment lately: requests in flight, seconds to its first token and tokens per second after
+    it (None: not seen)."""
+
+    in_flight: int = 0
+    first_token: float | None = None
+    tokens_per_second: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long a typical answer takes."""
+        if self.first_token is None:
+            return None
+        rest = TYPICAL_OUTPUT / self.tokens_per_second if self.tokens_per_second else 0.0
+        return self.first_token + rest
+
+
+IDLE = Load()
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A deployment to choose. `bound` is about the most that the request can cost here, in nano-dollars (None: no
+    price), `abilities` are numbers from 0 to 10 by name."""
+
+    id: str
+    model: str
+    weight: float
+    bound: int | None
+    load: Load
+    abilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the request brings to the choice: how much each ability `weighs`, and the `turn` of its name in a round."""
+
+    weighs: Mapping[str, float]
+    turn: int = 0
+
+
+Strategy = Callable[[Sequence[Option], Ask], Sequence[Score]]
+BUILT_IN: dict[str, Strategy] = {}
+
+
+def strategy(function: Strategy) -> Strategy:
+    """Register a strategy under the name of its function."""
+    BUILT_IN[function.__name__] = function
+    return function
+
+
+@strategy
+def weighted(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
+    """Shares of the traffic, by `weight`: the order that is drawn stays."""
+    return [Score(0.0, "")] * len(options)
+
+
+@strategy
+def round_robin(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
+    """Each in turn."""
+    count = len(options)
+    return [Score((place - ask.turn) % count, f"turn {ask.turn % count + 1} of {count}") for place in range(count)]
+
+
+@strategy
+def cheapest(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
+    """The least that this very request can cost at most; what has no price goes last."""
+    return [
+        Score(inf, "no price") if each.bound is None else Score(each.bound, f"about {usd(each.bound)} usd")
+        for each in options
+    ]
+
+
+@strategy
+def fastest(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
+    """The shortest time to a typical answer, as seen lately; what was not seen goes first, and is seen then."""
+    return [
+        Score(-1.0, "not measured") if (seconds := each.load.seconds) is None else Score(seconds, f"{seconds:.2f} s")
+        for each in options
+    ]
+
+
+@strategy
+def least_busy(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
+    """The fewest requests in flight for its weight, in this process."""
+    return [
+        Score(each.load.in_flight / each.weight if each.weight else inf, f"{each.load.in_flight} in flight")
+        for each in options
+    ]
+
+
+@strategy
+def capability(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
+    """The best mean of the abilities that weigh for the task. `cost` is worked out of this request's bounds, `speed` of
+    what was seen, where anything was; the rest are the numbers of `policies/capabilities.yaml`."""
+    total = sum(ask.weighs.values()) or 1.0
+    seen = [_abilities(each, options) for each in options]
+    means = [sum(each.get(name, UNKNOWN) * weight for name, weight in ask.weighs.items()) / total for each in seen]
+    return [Score(-mean, f"{mean:.1f} of 10 ({_words(each, ask)})") for mean, each in zip(means, seen, strict=True)]
+
+
+def _abilities(option: Option, options: Sequence[Option]) -> Mapping[str, float]:
+    bounds = [each.bound for each in options if each.bound is not None]
+    cost = 0.0 if option.bound is None else _share(min(bounds), option.bound)
+    times = [each.load.seconds for each in options if each.load.seconds is not None]
+    seconds = option.load.seconds
+    speed = {} if seconds is None else {"speed": _share(min(times), seconds)}
+    return {**option.abilities, "cost": cost, **speed}
+
+
+def _share(best: float, own: float) -> float:
+    """Ten for the best, five for what takes twice as much."""
+    return 10.0 if own <= best else 10.0 * best / own
+
+
+def _words(abilities: Mapping[str, float], ask: Ask) -> str:
+    return ", ".join(f"{name} {abilities.get(name, UNKNOWN):.1f}" for name in ask.weighs)
