@@ -1,6 +1,7 @@
 """What commands share: the options that say where the files are, and the error that ends a command in one line."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -42,7 +43,7 @@ def load(config: Path | None, policies: Path | None, env_file: Path | None) -> A
     from scribe_router.config.load import load_config
 
     found, folder = place(config, policies, env_file)
-    return load_config(found, folder, os.environ)
+    return load_config(found, folder, os.environ, datetime.now(UTC).date())
 
 
 def registry(config: Path | None, policies: Path | None, env_file: Path | None, *, sandbox: bool) -> Any:

@@ -1,5 +1,6 @@
 """The README is true: its commands and its code run as they stand, in its order."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -27,7 +28,8 @@ def blocks(kind: str, containing: str) -> str:
 def run(command: list[str] | str, url: str = "") -> str:
     text = command if isinstance(command, str) else shlex.join(command)
     text = text.replace("http://127.0.0.1:4000", url).replace(".venv/bin/scribe-router", f"{PYTHON} -m scribe_router")
-    done = subprocess.run(["sh", "-euc", text], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    here = {**os.environ, "PYTHONPATH": str(ROOT)}  # this tree is tested, wherever else the package is installed
+    done = subprocess.run(["sh", "-euc", text], cwd=ROOT, env=here, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -112,6 +112,9 @@ def _price(document: Document, path: Path_, entry: ModelEntry, listed: Row, regi
         if stated:
             return _stated(document, path, stated, entry, mode)
         price = compile_price(listed, "litellm map", (row.price_factor if row is not None else 1) * Decimal(uplift))
+        if price is not None and row is not None and row.prices == "another":
+            message = f"the price map has the prices of another region than {name}; write its own here"
+            document.report(path, message, severity="warning")
     except (ValueError, ArithmeticError, TypeError) as error:
         document.report(path, f"a price cannot be read: {error}")
         return None

@@ -1,12 +1,15 @@
-"""What policies mean for deployments: limits of money that cannot hold, pauses that the deadline has no room for."""
+"""What policies mean for deployments: limits of money that cannot hold, pauses that the deadline has no room for,
+models that end."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date
 
 from scribe_router.config.documents import Document
 from scribe_router.config.schema import ModelEntry
 from scribe_router.exchange import Category
 from scribe_router.names import did_you_mean
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.migrations import Migration, ending
 from scribe_router.policies.prices import bound
 from scribe_router.policies.retries import Backoff, RetriesPolicy, pause
 from scribe_router.registry import Deployment
@@ -71,3 +74,18 @@ def check_pauses(retries: RetriesPolicy, document: Document) -> None:
                 f"{retries.deadline_seconds:g}: the last ones are never tried"
             )
             document.report((category.value,), message, severity="warning")
+
+
+def check_retirements(
+    document: Document,
+    entries: list[ModelEntry],
+    served_here: Collection[str],
+    rows: Mapping[str, Migration],
+    today: date,
+) -> None:
+    """A deployment of a model that its provider switches off within a month, or has. What is `served_here` stays."""
+    for index, entry in enumerate(entries):
+        provider, _, upstream = entry.litellm_params.model.partition("/")
+        message = None if provider in served_here else ending(rows, upstream, today)
+        if message is not None:
+            document.report(("model_list", index, "litellm_params", "model"), message, severity="warning")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,7 @@ from scribe_router.config.deployments import Compiler, Known, left_out
 from scribe_router.config.files import KNOWLEDGE, POLICIES, Files
 from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import Prices
-from scribe_router.config.limits import check_downgrades, check_money, check_only, check_pauses
+from scribe_router.config.limits import check_downgrades, check_money, check_only, check_pauses, check_retirements
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Problem
 from scribe_router.config.resolved import with_headers
@@ -58,10 +59,18 @@ class Loaded:
         return self.registry
 
 
-def load_config(config: Path, policies: Path | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
-    """Read `litellm_config.yaml` and the policies beside it (or in `policies`)."""
+def load_config(
+    config: Path,
+    policies: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    today: date | None = None,
+) -> Loaded:
+    """Read `litellm_config.yaml` and the policies beside it (or in `policies`). With `today`, models whose last day is
+    near or past are warnings."""
     files = Files(config, policies if policies is not None else config.parent / "policies", environment or {})
     building = _Building(files)
+    if today is not None:
+        building.check_retirements(today)
     registry = building.registry()
     rows = building.providers.root if building.providers is not None else {}
     self_hosted = frozenset(name for name, row in rows.items() if row.self_hosted)
@@ -124,6 +133,12 @@ class _Building:
         names.check()
         chains.check()
         return names, chains
+
+    def check_retirements(self, today: date) -> None:
+        """Warn of deployments of models that are near their end, or past it."""
+        if self.config is not None and self.migrations is not None and self.providers is not None:
+            served_here = {name for name, row in self.providers.root.items() if row.self_hosted}
+            check_retirements(self.main, self.config.model_list, served_here, self.migrations.root, today)
 
     def _check_policies(self, config: LiteLLMConfig, deployments: list[Deployment], names: Names) -> None:
         places = {entry.model_info.id or entry.model_name: index for index, entry in enumerate(config.model_list)}

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from pydantic import RootModel, model_validator
 
 from scribe_router.policies.schema import Shape
+
+SOON = timedelta(days=30)
 
 
 class Migration(Shape):
@@ -47,13 +49,28 @@ def successor(rows: Mapping[str, Migration], name: str) -> str:
 
 def migrate(rows: Mapping[str, Migration], name: str, today: date) -> Migrated | None:
     """What serves instead of `name`, with or without its provider's prefix; None when the name is not an old one."""
-    known = name if name in rows else name.rpartition("/")[2]
+    known = listed(rows, name)
     row = rows.get(known)
     if row is None:
         return None
     last = successor(rows, known)
     note = f"; {row.note}" if row.note else ""
     return Migrated(last, f"{known}{retirement(row, today)} is served by {last}{note}")
+
+
+def listed(rows: Mapping[str, Migration], name: str) -> str:
+    """The name as the rows would have it: as it is, or without its provider's prefix."""
+    return name if name in rows else name.rpartition("/")[2]
+
+
+def ending(rows: Mapping[str, Migration], name: str, today: date) -> str | None:
+    """What to say of a model that is served under this name and ends within a month, or has ended; else None."""
+    known = listed(rows, name)
+    row = rows.get(known)
+    if row is None or row.retires is None or row.retires - SOON > today:
+        return None
+    note = f"; {row.note}" if row.note else ""
+    return f"{known}{retirement(row, today)}: its successor is {successor(rows, known)}{note}"
 
 
 def retirement(row: Migration, today: date) -> str:

@@ -16,11 +16,13 @@ Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 
 class Region(Shape):
     """One host of a provider. `keys` are environment variables, the first that is set holds the key; a key is bound
-    to its region where `keys_bound` says so. `price_factor` is the region's uplift."""
+    to its region where `keys_bound` says so. `price_factor` is the region's uplift; `prices` says whether the price map
+    has this region's figures, or `another` region's."""
 
     api_base: str | None = None
     keys: tuple[str, ...] = ()
     price_factor: Decimal = Field(default=Decimal(1), gt=0)
+    prices: Literal["map", "another"] = "map"
 
 
 class Provider(Shape):

@@ -66,7 +66,8 @@ def test_init_writes_what_loads_without_a_problem(tmp_path: Path, monkeypatch: p
     written = {path.stem for path in (target / "policies").iterdir()}
     assert not written & set(KNOWLEDGE), "knowledge stays in the package, so that it is updated with it"
     result = CliRunner().invoke(app, ["check", "--config", str(target / "litellm_config.yaml")])
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert [line for line in result.stderr.splitlines() if "(retire" not in line] == []  # that depends on the day
+    assert result.exit_code == 0
     assert "ok: " in result.stdout
 
 

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 from pydantic import ValidationError
 
-from scribe_router.policies.migrations import Migration, MigrationsKnowledge, migrate, successor
+from scribe_router.policies.migrations import Migration, MigrationsKnowledge, ending, migrate, successor
 
 ROWS = {
     "gpt-4": Migration(to="gpt-5"),
@@ -55,3 +55,21 @@ def test_a_circle_is_refused_when_it_is_read(rows: dict[str, object], circle: st
 
 def test_the_end_of_a_chain() -> None:
     assert [successor(ROWS, name) for name in ("gpt-4", "gpt-5", "gpt-6", "other")] == ["gpt-6"] * 3 + ["other"]
+
+
+@pytest.mark.parametrize(
+    ("name", "today", "expected"),
+    [
+        ("gpt-5", date(2026, 11, 10), None),
+        ("gpt-5", date(2026, 11, 11), "gpt-5 (retires 2026-12-11): its successor is gpt-6; effort minimal becomes low"),
+        (
+            "openai/gpt-5",
+            date(2027, 1, 1),
+            "gpt-5 (retired 2026-12-11): its successor is gpt-6; effort minimal becomes low",
+        ),
+        ("gpt-4", date(2027, 1, 1), None),
+        ("gpt-6", date(2027, 1, 1), None),
+    ],
+)
+def test_a_model_near_its_end(name: str, today: date, expected: str | None) -> None:
+    assert ending(ROWS, name, today) == expected
