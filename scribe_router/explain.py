@@ -47,6 +47,7 @@ def _question(plan: Plan, registry: Registry) -> str:
     wishes = [
         plan.facts.api,
         "with tools" if plan.facts.tools else "",
+        "with a search" if plan.facts.search else "",
         f"effort {plan.facts.wish}" if plan.facts.wish else "",
         f"provider {plan.facts.provider}" if plan.facts.provider else "",
         f"lane {plan.facts.lane}" if plan.facts.lane else "",

@@ -11,11 +11,13 @@ from scribe_router.policies.reasoning import Asked, asked
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the planner looks at in a request. `letters` are those of its messages, `task` is what its metadata says."""
+    """What the planner looks at in a request. `letters` are those of its messages, `task` is what its metadata says,
+    `search` whether it wants a web search (None: it does not say)."""
 
     api: Api
     model: str
     tools: bool = False
+    search: bool | None = None
     wish: Asked | None = None
     letters: int = 0
     task: str | None = None
@@ -36,7 +38,7 @@ def facts(call: Call, policy: EffortPolicy) -> Facts:
     metadata = call.body.get("metadata")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
     task = task if isinstance(task, str) else None
-    provider = call.body.get("provider")
+    provider, search = call.body.get("provider"), call.body.get("enable_search")
     return Facts(
         api=call.api,
         model=call.model,
@@ -44,6 +46,7 @@ def facts(call: Call, policy: EffortPolicy) -> Facts:
         letters=letters,
         task=task,
         tools=tools,
+        search=search if isinstance(search, bool) else None,
         fallback_enabled=call.body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,

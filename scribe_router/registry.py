@@ -16,6 +16,7 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
+from scribe_router.policies.providers import Search
 from scribe_router.policies.reasoning import Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
@@ -68,6 +69,7 @@ class Deployment:
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
+    search: Search | None = None
     missing: str | None = None
 
     @property

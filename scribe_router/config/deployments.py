@@ -164,12 +164,15 @@ class Compiler:
             parameters=frozenset((*provider.parameters, *_defaults(params))),
             cancel=provider.cancel,
             doubt=provider.doubt,
+            search=provider.search,
             missing=hosting.missing or self._unset(path),
         )
 
     def _defaults(self, entry: ModelEntry, provider: str, known: Facts) -> dict[str, Any]:
         """The operator's defaults for the body: those of the deployment, then those of its model or provider."""
         defaults = _defaults(entry.litellm_params)
+        if entry.model_info.enable_search is not None:
+            defaults["enable_search"] = entry.model_info.enable_search
         effort = self.known.effort.default(entry.model_name, provider)
         unasked = known.mode == "embedding" or any(name in defaults for name in CONTROLS)
         return defaults if effort is None or unasked else {**defaults, "reasoning_effort": effort}

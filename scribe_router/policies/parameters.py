@@ -22,7 +22,7 @@ API: Mapping[Api, frozenset[str]] = {
     "embeddings": frozenset("dimensions encoding_format input model user".split()),
 }
 
-OURS = frozenset("fallback_enabled hide_thinking mcp_tools optimize_for thinking_budget".split())
+OURS = frozenset("enable_search fallback_enabled hide_thinking mcp_tools optimize_for thinking_budget".split())
 WITHOUT_EFFECT = ("mcp_tools", "optimize_for")  # reserved names
 
 # Names that providers know, that clients do send, and that LiteLLM would interpret as well: body only.
@@ -72,6 +72,7 @@ def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
     _expect(body, "stream", bool, "true or false")
     _expect(body, "fallback_enabled", bool, "true or false")
     _expect(body, "hide_thinking", bool, "true or false")
+    _expect(body, "enable_search", bool, "true or false")
     if api == "chat":
         _messages(body["messages"])
         _expect(body, "stream_options", Mapping, "an object")

@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, RootModel, field_validator, model_validator
@@ -23,6 +23,23 @@ class Region(Shape):
     price_factor: Decimal = Field(default=Decimal(1), gt=0)
 
 
+class Search(Shape):
+    """How `enable_search: true` is said here: `fields` that are merged into the body, lists at their ends. `models` are
+    patterns of those that search, `alone` of those that refuse it beside function tools."""
+
+    fields: dict[str, Any]
+    models: tuple[str, ...] = ("*",)
+    alone: tuple[str, ...] = ()
+
+
+def lacks_search(search: Search | None, model: str, *, tools: bool) -> str:
+    """Why a model cannot be asked to search the web; empty if it can. `tools` are the client's own."""
+    if search is None or not any(fnmatchcase(model, pattern) for pattern in search.models):
+        return "it has no search"
+    beside = tools and any(fnmatchcase(model, pattern) for pattern in search.alone)
+    return "it refuses a search beside tools" if beside else ""
+
+
 class Provider(Shape):
     """One provider. `prefix` is LiteLLM's name for it; `cap_parameter` is how the output cap is called on the wire.
 
@@ -37,7 +54,7 @@ class Provider(Shape):
     `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
-    `input`, or `zero`.
+    `input`, or `zero`. `search` is how it is asked to search the web; without it, it has no search.
     """
 
     wire: Wire = "other"
@@ -55,6 +72,7 @@ class Provider(Shape):
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
+    search: Search | None = None
     regions: dict[str, Region] = Field(default_factory=dict)
     note: str | None = None
 

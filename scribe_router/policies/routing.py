@@ -12,12 +12,14 @@ from scribe_router.policies.schema import Shape
 
 class RoutingPolicy(Shape):
     """`default_model` serves requests that name none. Output caps (tokens) apply where a request and its deployment
-    name none; the second one to models that reason."""
+    name none; the second one to models that reason. With `strict_search` a candidate without a web search is left out
+    where a request has `enable_search`; else it serves, and says that it did not search."""
 
     default_model: str | None = None
     default_embedding_model: str | None = None
     output_cap: int = Field(default=4096, ge=1)
     output_cap_reasoning: int = Field(default=16384, ge=1)
+    strict_search: bool = False
 
 
 class Weighted(Protocol):
