@@ -16,7 +16,7 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
-from scribe_router.policies.providers import Search
+from scribe_router.policies.providers import PromptCaching, Search
 from scribe_router.policies.reasoning import Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
@@ -32,8 +32,8 @@ class Deployment:
 
     `price_row` is its row of the price map. `window` and `max_output` are tokens; None is unknown. `params` are the
     operator's defaults for the request body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told
-    to reason. `history` are the fields of earlier thinking that it reads (None: all). `missing` says why it cannot be
-    used, in one line.
+    to reason. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long
+    its prompts are kept where `prompt_caching` says how. `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -70,6 +70,8 @@ class Deployment:
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     search: Search | None = None
+    prompt_caching: PromptCaching | None = None
+    cache_for: Literal["5m", "1h"] | None = None
     missing: str | None = None
 
     @property

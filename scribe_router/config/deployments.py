@@ -83,6 +83,7 @@ class Compiler:
         hosting = finder.find()
         known = facts(self.document, path, entry, self.known.prices, hosting.region)
         cap = self._cap(entry, known, path)
+        self._caching(entry, hosting.provider, known, path)
         if self.document.wrong(path):
             return None
         return self._deployment(entry, path, hosting, known, cap)
@@ -126,6 +127,18 @@ class Compiler:
             self.document.report(at, f"{budget:,} tokens of thinking are not below the output cap of {written:,}")
         return cap
 
+    def _caching(self, entry: ModelEntry, provider: Provider, known: Facts, path: Path_) -> None:
+        ttl, reads = entry.model_info.prompt_caching, provider.prompt_caching
+        if ttl is None:
+            return
+        prefix, _, upstream = entry.litellm_params.model.partition("/")
+        why = reads.refuses(upstream, ttl) if reads is not None else f"{prefix} reads no cache_control"
+        tiers = known.price.tiers if known.price is not None else ()
+        if not why and any(rates.cache_write <= rates.input > 0 for _, rates in tiers):
+            why = "its price has no cache writes, which cost more than input; state cache_creation_input_token_cost"
+        if why:
+            self.document.report((*path, "model_info", "prompt_caching"), why)
+
     def _deployment(self, entry: ModelEntry, path: Path_, hosting: Hosting, known: Facts, cap: int) -> Deployment:
         params, info, provider = entry.litellm_params, entry.model_info, hosting.provider
         prefix, _, upstream = params.model.partition("/")
@@ -165,6 +178,8 @@ class Compiler:
             cancel=provider.cancel,
             doubt=provider.doubt,
             search=provider.search,
+            prompt_caching=provider.prompt_caching,
+            cache_for=info.prompt_caching,
             missing=hosting.missing or self._unset(path),
         )
 

@@ -32,6 +32,22 @@ class Search(Shape):
     alone: tuple[str, ...] = ()
 
 
+class PromptCaching(Shape):
+    """Who reads `cache_control`: `models` (patterns), in prompts of `minimum` tokens, and in `tools` as well or not. It
+    keeps them for `longest`."""
+
+    models: tuple[str, ...] = ("*",)
+    minimum: int = Field(default=1_024, ge=1)
+    tools: bool = False
+    longest: Literal["5m", "1h"] = "5m"
+
+    def refuses(self, model: str, ttl: str) -> str:
+        """Why a model cannot be asked to keep a prompt for `ttl`; empty if it can."""
+        if not any(fnmatchcase(model, pattern) for pattern in self.models):
+            return "this model reads no cache_control"
+        return "it keeps prompts for 5m, not for 1h" if (ttl, self.longest) == ("1h", "5m") else ""
+
+
 def lacks_search(search: Search | None, model: str, *, tools: bool) -> str:
     """Why a model cannot be asked to search the web; empty if it can. `tools` are the client's own."""
     if search is None or not any(fnmatchcase(model, pattern) for pattern in search.models):
@@ -55,6 +71,7 @@ class Provider(Shape):
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
     `input`, or `zero`. `search` is how it is asked to search the web; without it, it has no search.
+    `prompt_caching` says who reads `cache_control`; others keep prompts without being asked, or not at all.
     """
 
     wire: Wire = "other"
@@ -73,6 +90,7 @@ class Provider(Shape):
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     search: Search | None = None
+    prompt_caching: PromptCaching | None = None
     regions: dict[str, Region] = Field(default_factory=dict)
     note: str | None = None
 

@@ -11,6 +11,7 @@ from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Api, Call, Json, Lane, Level
 from scribe_router.names import did_you_mean
+from scribe_router.policies.caching import marked
 from scribe_router.policies.history import readable
 from scribe_router.policies.parameters import OURS
 from scribe_router.policies.providers import lacks_search
@@ -94,6 +95,9 @@ def shape(call: Call, deployment: Deployment, auto: Level | None = None, lane: L
     wish, unsaid = _wish(call, body, deployment, auto) if call.api == "chat" else (None, ())
     searching, silent = _search(call, body, deployment) if call.api == "chat" else ((), ())
     requested = _take_cap(body, deployment) if call.api == "chat" else None
+    if deployment.cache_for is not None and deployment.prompt_caching is not None and call.api == "chat":
+        caching = deployment.prompt_caching
+        body = marked(body, deployment.cache_for, minimum=caching.minimum, tools=caching.tools)
     if call.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     warnings += (*unsaid, *silent)
