@@ -1,12 +1,13 @@
 """What the planner looks at in a request. Knows a call's body; never what is configured for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scribe_router.exchange import Api, Call, Lane, Level
 from scribe_router.policies.effort import EffortPolicy
-from scribe_router.policies.reasoning import Asked, asked
+from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class Facts:
     def effort(self) -> Level | None:
         """The level of reasoning that is wished for."""
         return None if self.wish is None else self.wish.level
+
+
+def allowed(call: Call, features: FeaturesPolicy) -> tuple[Call, list[str]]:
+    """The call without what is switched off, and what was taken out, in words. Raises `InvalidRequest`."""
+    body, said = features.without(call.body, asking(call.body), CONTROLS)
+    return (call if len(body) == len(call.body) else replace(call, body=body)), said
 
 
 def facts(call: Call, policy: EffortPolicy) -> Facts:

@@ -11,6 +11,7 @@ from scribe_router.errors import InvalidRequest, ModelNotFound
 from scribe_router.exchange import Category, Lane, Level
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
+from scribe_router.policies.features import OFF
 from scribe_router.policies.migrations import migrate
 from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.reasoning import LEVELS
@@ -22,8 +23,12 @@ CHAINS = {
     Category.CONTEXT_LENGTH: "context-window fallback",
     Category.CONTENT_POLICY: "content-policy fallback",
 }
-# What leaves candidates out where the configuration is strict -> the field of the request that wants it.
-STRICT = {"effort": "reasoning_effort", "search": "enable_search"}
+# What the configuration leaves out -> the error of a request for which nothing remains: its code, and its field.
+LEFT_OUT = {
+    "effort": ("effort_unavailable", "reasoning_effort"),
+    "search": ("search_unavailable", "enable_search"),
+    "feature": ("feature_off", "reasoning_effort"),
+}
 SHOWN = 100  # letters of a client's own text in a message
 
 
@@ -85,9 +90,9 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     warnings += planner.surprises(name, primary)
     chains = {kind: planner.chain(name, kind, primary) for kind in CHAINS} if request.fallback_enabled else {}
     candidates = (*primary, *chains.get(None, ()))
-    for rule, param in STRICT.items() if not candidates else ():
+    for rule, (code, param) in LEFT_OUT.items() if not candidates else ():
         if any(each.rule == rule for each in planner.excluded.values()):
-            raise InvalidRequest(_nobody(name, planner.excluded.values()), code=f"{rule}_unavailable", param=param)
+            raise InvalidRequest(_nobody(name, planner.excluded.values()), code=code, param=param)
     if not candidates:
         raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
     return Plan(
@@ -252,6 +257,10 @@ def _excluded(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
         return Exclusion(deployment.id, "missing", deployment.missing)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
+    if deployment.off:
+        return Exclusion(deployment.id, "feature", deployment.off)
+    if deployment.only_unasked and request.effort not in (None, "none"):
+        return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
     if registry.effort.strict and request.effort is not None and (lacking := _lacks_effort(deployment, request.effort)):
         return Exclusion(deployment.id, "effort", lacking)
     if registry.routing.strict_search and (lacking := _lacks_search(deployment, request)):

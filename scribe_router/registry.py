@@ -14,6 +14,7 @@ from scribe_router.litellm_names import PROVIDERS
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
 from scribe_router.policies.providers import PromptCaching, Search
@@ -33,7 +34,8 @@ class Deployment:
     `price_row` is its row of the price map. `window` and `max_output` are tokens; None is unknown. `params` are the
     operator's defaults for the request body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told
     to reason. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long
-    its prompts are kept where `prompt_caching` says how. `missing` says why it cannot be used, in one line.
+    its prompts are kept where `prompt_caching` says how. `off` says what is switched off that it
+    needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -72,6 +74,8 @@ class Deployment:
     search: Search | None = None
     prompt_caching: PromptCaching | None = None
     cache_for: Literal["5m", "1h"] | None = None
+    off: str | None = None
+    only_unasked: bool = False
     missing: str | None = None
 
     @property
@@ -122,6 +126,7 @@ class Registry:
     access: AccessPolicy | None
     store: Store
     effort: EffortPolicy = field(default_factory=EffortPolicy)
+    features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
     price_map: str = ""
     warnings: tuple[str, ...] = ()
 

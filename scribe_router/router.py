@@ -39,7 +39,7 @@ from scribe_router.exchange import (
     Principal,
     Reached,
 )
-from scribe_router.facts import facts
+from scribe_router.facts import allowed, facts
 from scribe_router.journal import Journal, summary
 from scribe_router.outcome import error_for
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
@@ -108,6 +108,7 @@ class Router(PythonApi):
     def plan(self, call: Call, *, seed: int | None = None) -> Plan:
         """The plan of a call, as `serve` would walk it. Raises `ModelNotFound` and `InvalidRequest`."""
         seed = self._random.getrandbits(32) if seed is None else seed
+        call, _ = allowed(call, self.registry.features)
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         return plan(facts(call, self.registry.effort), self.registry, Snapshot(today, seed))
 
@@ -126,6 +127,8 @@ class Router(PythonApi):
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
             exchange.warnings += admit(exchange.call.api, exchange.call.body)
+            exchange.call, taken_out = allowed(exchange.call, self.registry.features)
+            exchange.warnings += taken_out
             exchange.plan = self.plan(exchange.call)
             exchange.requested = exchange.call.model or exchange.plan.requested
             exchange.warnings += exchange.plan.warnings

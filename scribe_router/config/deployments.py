@@ -15,8 +15,9 @@ from scribe_router.config.shapes import found
 from scribe_router.litellm_names import DEPLOYMENT
 from scribe_router.names import did_you_mean
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.features import OFF, FeaturesPolicy
 from scribe_router.policies.providers import Provider
-from scribe_router.policies.reasoning import CONTROLS, ReasoningKnowledge
+from scribe_router.policies.reasoning import CONTROLS, Family, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.registry import Deployment
 
@@ -37,6 +38,7 @@ class Known:
     routing: RoutingPolicy
     reasoning: ReasoningKnowledge
     effort: EffortPolicy
+    features: FeaturesPolicy
     environment: Mapping[str, str]
 
 
@@ -143,6 +145,8 @@ class Compiler:
         params, info, provider = entry.litellm_params, entry.model_info, hosting.provider
         prefix, _, upstream = params.model.partition("/")
         only_litellm = _only_litellm(params)
+        family, features = self.known.reasoning.family(prefix, upstream), self.known.features
+        asleep = family is not None and family.hybrid and not features.hybrid_reasoning.enabled
         return Deployment(
             id=info.id or entry.model_name,
             model=entry.model_name,
@@ -173,13 +177,15 @@ class Compiler:
             cap_includes_thinking=provider.cap_includes_thinking is True,
             history=None if provider.history is None else frozenset(provider.history),
             tool_call_ids=provider.tool_call_ids,
-            family=self.known.reasoning.family(prefix, upstream),
+            family=family.unasked() if family is not None and asleep else family,
             parameters=frozenset((*provider.parameters, *_defaults(params))),
             cancel=provider.cancel,
             doubt=provider.doubt,
             search=provider.search,
             prompt_caching=provider.prompt_caching,
             cache_for=info.prompt_caching,
+            off=None if features.reasoning.enabled else _cannot_stop(family, known),
+            only_unasked=asleep and features.hybrid_reasoning.when_off == "refuse",
             missing=hosting.missing or self._unset(path),
         )
 
@@ -189,6 +195,11 @@ class Compiler:
         if entry.model_info.enable_search is not None:
             defaults["enable_search"] = entry.model_info.enable_search
         effort = self.known.effort.default(entry.model_name, provider)
+        if not self.known.features.reasoning.enabled:
+            # Said where it is known how, and to the others nothing: they may not know the word.
+            told = self.known.reasoning.family(provider, entry.litellm_params.model.partition("/")[2]) is not None
+            defaults = {name: value for name, value in defaults.items() if name not in CONTROLS}
+            return {**defaults, "reasoning_effort": "none"} if told and known.mode == "chat" else defaults
         unasked = known.mode == "embedding" or any(name in defaults for name in CONTROLS)
         return defaults if effort is None or unasked else {**defaults, "reasoning_effort": effort}
 
@@ -197,6 +208,14 @@ class Compiler:
         references = self.document.references.items()
         names = (each.name for at, each in references if at[: len(path)] == path and each.text is None)
         return next((f"{name} is not set" for name in names), None)
+
+
+def _cannot_stop(family: Family | None, known: Facts) -> str | None:
+    """Why a model cannot be used where reasoning is switched off."""
+    if family is not None:
+        return None if family.stops else f"it cannot stop thinking, and reasoning is {OFF}"
+    unknown = "reasoning" in known.supports
+    return f"it is not known how it is told not to think, and reasoning is {OFF}" if unknown else None
 
 
 def _headers(provider: Provider, params: LiteLLMParams) -> dict[str, str]:

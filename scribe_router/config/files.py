@@ -19,6 +19,7 @@ from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -35,6 +36,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,
     "budgets": BudgetsPolicy,
     "effort": EffortPolicy,
+    "features": FeaturesPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
     "store": StoreSettings,

@@ -22,6 +22,7 @@ from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -81,6 +82,7 @@ class _Building:
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
         self.effort, self.effort_file = files.policy("effort", EffortPolicy)
+        self.features, _ = files.policy("features", FeaturesPolicy)
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
@@ -104,8 +106,9 @@ class _Building:
         check_rows(self.provider_rows)
         hosts, routing = hosts_of(self.provider_rows), self.routing or RoutingPolicy()
         reasoning = self.reasoning or ReasoningKnowledge({})
-        effort = self.effort or EffortPolicy()
-        known = Known(self.providers.root, hosts, self.prices.table, routing, reasoning, effort, self.files.environment)
+        effort, features = self.effort or EffortPolicy(), self.features or FeaturesPolicy()
+        environment = self.files.environment
+        known = Known(self.providers.root, hosts, self.prices.table, routing, reasoning, effort, features, environment)
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)
         return Compiler(self.main, known).deployments(config.model_list)
 
@@ -158,6 +161,7 @@ class _Building:
             access=self.access,
             store=_store(self.store or StoreSettings(), self.files.path.parent.absolute()),
             effort=self.effort or EffortPolicy(),
+            features=self.features or FeaturesPolicy(),
             price_map=self.prices.map.sha256,
             warnings=tuple(left_out(deployments)),
         )
