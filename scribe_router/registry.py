@@ -31,7 +31,8 @@ Durability = Literal["normal", "full", "accepted-loss"]
 class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
-    `price_row` is its row of the price map. `window` and `max_output` are tokens; None is unknown. `params` are the
+    `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is
+    at OpenAI. `window` and `max_output` are tokens; None is unknown. `params` are the
     operator's defaults for the request body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told
     to reason. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long
     its prompts are kept where `prompt_caching` says how. `off` says what is switched off that it
@@ -53,6 +54,7 @@ class Deployment:
     order: int = 0
     weight: float = 1.0
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    anonymous: bool = False
     params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     litellm_params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     cap_parameter: str = "max_tokens"

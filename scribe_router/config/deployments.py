@@ -162,7 +162,9 @@ class Compiler:
             region=hosting.region[0],
             order=params.order or 0,
             weight=1.0 if params.weight is None else params.weight,
-            headers=MappingProxyType(_headers(provider, params)),
+            headers=MappingProxyType(_headers(hosting, params)),
+            anonymous=provider.wire in ("openai", "other")
+            and not (provider.identity and hosting.region[1] is not None),
             params=MappingProxyType(self._defaults(entry, prefix, known)),
             litellm_params=MappingProxyType(only_litellm),
             cap_parameter=provider.cap_parameter,
@@ -218,11 +220,15 @@ def _cannot_stop(family: Family | None, known: Facts) -> str | None:
     return f"it is not known how it is told not to think, and reasoning is {OFF}" if unknown else None
 
 
-def _headers(provider: Provider, params: LiteLLMParams) -> dict[str, str]:
-    merged = {**provider.headers, **(params.headers or {}), **(params.extra_headers or {})}
+def _headers(hosting: Hosting, params: LiteLLMParams) -> dict[str, str]:
+    """The row's headers, and over them the deployment's, whatever the case of their names."""
+    identity = hosting.provider.identity if hosting.region[1] is not None else {}
+    own = {**(params.headers or {}), **(params.extra_headers or {})}
     if params.organization:
-        merged["OpenAI-Organization"] = params.organization
-    return {name: value for name, value in merged.items() if value}
+        own["OpenAI-Organization"] = params.organization
+    said = {name.lower() for name in own}
+    ours = {name: value for name, value in (identity | hosting.provider.headers).items() if name.lower() not in said}
+    return {name: value for name, value in {**ours, **own}.items() if value}
 
 
 def _defaults(params: LiteLLMParams) -> dict[str, Any]:

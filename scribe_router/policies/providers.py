@@ -67,6 +67,9 @@ class Provider(Shape):
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
     of the ids that it accepts.
 
+    `headers` go with every request; those of `identity` say who the operator is, and go to the hosts of the row alone:
+    not where a deployment's `api_base` leads elsewhere, unless it names its region. An empty one is not sent.
+
     `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
@@ -81,6 +84,7 @@ class Provider(Shape):
     keys_bound: bool = False
     needs_key: bool = True
     headers: dict[str, str] = Field(default_factory=dict)
+    identity: dict[str, str] = Field(default_factory=dict)
     default_region: str | None = None
     models_with_tools_on_responses: tuple[str, ...] = ()
     cap_includes_thinking: bool | Literal["unknown"] = "unknown"

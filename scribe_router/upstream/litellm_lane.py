@@ -6,6 +6,7 @@ are first used, under ids of their own generation, and leave it with the router 
 
 import asyncio
 import itertools
+import os
 import threading
 import weakref
 from collections import deque
@@ -37,6 +38,9 @@ NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadat
 OWN: Mapping[str, frozenset[str]] = MappingProxyType(
     {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
 )
+# Its client for OpenAI takes these from the environment, and would tell them to whatever host it is pointed at.
+_SOMEBODY = ("OPENAI_ORGANIZATION", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+_NOBODY = MappingProxyType({"OpenAI-Organization": "", "OpenAI-Project": ""})
 _generations = itertools.count(1)
 
 
@@ -94,7 +98,20 @@ def _load() -> Any:
     module.utils.custom_llm_setup()
     # It takes a connection that was reset for one that was never made, and sends such a request a second time.
     AIOHTTP_EXC_MAP[aiohttp.ClientOSError] = httpx.ReadError
+    _keep_version(litellm().AnthropicConfig)
     return Pinned(model_list=[], num_retries=0, disable_cooldowns=True, ignore_invalid_deployments=False)
+
+
+def _keep_version(config: Any) -> None:
+    """Let a deployment's `anthropic-version` leave: LiteLLM writes its own over it."""
+    validate = config.validate_environment
+
+    def kept(self: Any, headers: Any, *more: Any, **named: Any) -> Any:
+        lower = {name.lower(): value for name, value in headers.items()}
+        own = {name: lower[name] for name in ("anthropic-version",) if name in lower}
+        return validate(self, lower, *more, **named) | own
+
+    config.validate_environment = kept
 
 
 def _fed(identity: str, deployment: Deployment) -> Any:
@@ -201,8 +218,9 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
         named["_skip_mcp_handler"] = True  # else it imports a client for MCP whenever there are tools
     else:
         named["allowed_openai_params"] = sorted(named)  # it knows of no model but two that takes dimensions
-    if shaped.deployment.headers:
-        named["extra_headers"] = dict(shaped.deployment.headers)
+    nobody = _NOBODY if shaped.deployment.anonymous and any(name in os.environ for name in _SOMEBODY) else {}
+    if headers := {**nobody, **shaped.deployment.headers}:
+        named["extra_headers"] = headers
     return named
 
 
