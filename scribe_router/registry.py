@@ -71,6 +71,7 @@ class Deployment:
     family: Family | None = None
     history: frozenset[str] | None = None
     tool_call_ids: str | None = None
+    think_tags: bool = False
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     search: Search | None = None

@@ -52,6 +52,7 @@ from scribe_router.stream import Answer, AnswerStream, Finish, Source
 from scribe_router.upstream.events import StreamReader, unthinking, usage_of
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
+from scribe_router.upstream.thinking import Thoughts
 from scribe_router.upstream.wire import WireLane
 from scribe_router.walk import Step, Walk
 
@@ -235,6 +236,7 @@ class Router(PythonApi):
             settle(reader.usage, AttemptFailed(Category.INTERNAL, Reached.LOST, "a fault of the router"))
             raise
         settle(usage_of(body), None)
+        body = Thoughts(tagged=deployment.think_tags).named(body)
         if exchange.call.body.get("hide_thinking") is True:
             body = unthinking(body)
         return Answer(exchange, {**body, "model": exchange.requested})
@@ -262,7 +264,7 @@ class Router(PythonApi):
         head = await source.open()
         source.start(self._spawn)
         attempt.first_token = self._clock()
-        return AnswerStream(exchange, head, source)
+        return AnswerStream(exchange, head, source, Thoughts(tagged=shaped.deployment.think_tags))
 
     def _refused(self, exchange: Exchange, error: RequestError) -> RequestError:
         error.exchange = exchange

@@ -179,6 +179,7 @@ class Compiler:
             cap_includes_thinking=provider.cap_includes_thinking is True,
             history=None if provider.history is None else frozenset(provider.history),
             tool_call_ids=provider.tool_call_ids,
+            think_tags=provider.think_tags,
             family=family.unasked() if family is not None and asleep else family,
             parameters=frozenset((*provider.parameters, *_defaults(params))),
             cancel=provider.cancel,

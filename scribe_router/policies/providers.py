@@ -65,7 +65,7 @@ class Provider(Shape):
 
     `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for false.
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
-    of the ids that it accepts.
+    of the ids that it accepts. With `think_tags` its content may begin with what it thought, in `<think>` tags.
 
     `headers` go with every request; those of `identity` say who the operator is, and go to the hosts of the row alone:
     not where a deployment's `api_base` leads elsewhere, unless it names its region. An empty one is not sent.
@@ -90,6 +90,7 @@ class Provider(Shape):
     cap_includes_thinking: bool | Literal["unknown"] = "unknown"
     parameters: tuple[str, ...] = ()
     history: tuple[Thought, ...] | None = None
+    think_tags: bool = False
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
