@@ -202,14 +202,10 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
     """
     # LiteLLM changes what it is given: for Gemini it takes `additionalProperties` out of the client's own schema.
     body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
-    wire = shaped.deployment.wire
-    known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
-    if shaped.deployment.provider == "openai" and shaped.deployment.family is not None:
-        # Without it LiteLLM refuses a temperature; and the Responses API has another place for it.
-        known |= {"reasoning_effort"}
+    known = as_arguments(shaped)
     named = {name: value for name, value in body.items() if name in known}
     rest = {name: value for name, value in body.items() if name not in known}
-    if rest and wire == "anthropic":
+    if rest and shaped.deployment.wire == "anthropic":
         detail = f"{shaped.deployment.provider} does not take {', '.join(sorted(rest))}"
         raise AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, detail)
     if rest:
@@ -222,6 +218,15 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
     if headers := {**nobody, **shaped.deployment.headers}:
         named["extra_headers"] = headers
     return named
+
+
+def as_arguments(shaped: Shaped) -> frozenset[str]:
+    """The names that LiteLLM has to translate; in the body it would send them as they are, or not know of them."""
+    deployment, wire = shaped.deployment, shaped.deployment.wire
+    known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
+    # Without it LiteLLM refuses a temperature; and the Responses API has another place for it.
+    told = {"reasoning_effort"} if deployment.provider == "openai" and deployment.family is not None else set()
+    return known | told
 
 
 def warm_up() -> None:
