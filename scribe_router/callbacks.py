@@ -1,4 +1,4 @@
-"""Our limits and our ledger inside LiteLLM's own proxy and Router: `scribe` is the callback to register there.
+"""Our limits, our ledger and our words for reasoning inside LiteLLM's own proxy and Router: `scribe` is the callback.
 
     litellm_settings:
       callbacks: [scribe_router.callbacks.scribe]      # `scribe-router check --resolved` writes this line
@@ -24,6 +24,7 @@ from scribe_router.accounts import Accounts
 from scribe_router.config.load import load_config
 from scribe_router.errors import BudgetExceeded, ConfigError, InternalError, InvalidRequest, RequestError, Unavailable
 from scribe_router.exchange import Attempt, AttemptFailed, Category, Exchange, Json, Reached
+from scribe_router.facts import facts
 from scribe_router.registry import Deployment, Registry
 from scribe_router.stores import open_ledger
 from scribe_router.stores.contract import Ledger, StoreUnavailable
@@ -129,11 +130,13 @@ class Scribe(Hooks):
         call = hooked.call(hooked.api)
         attempt = _attempt(deployment)
         exchange = Exchange(hooked.exchange, call, hooked.principal, books.registry.version, attempt.started)
-        shaped = await books.accounts.reserve(exchange, attempt, shape(call, deployment))
+        effort, routing = books.registry.effort, books.registry.routing
+        auto = effort.chosen(facts(call, effort, routing))
+        shaped = await books.accounts.reserve(exchange, attempt, shape(call, deployment, auto, "litellm"))
         self._open[attempt.id] = _Open(attempt, deployment, books.accounts)
         try:
             self.mark(hooked, attempt.id)
-            return hooked.written(shaped)
+            return hooked.written(shaped, call.body)
         except BaseException:
             self.settle(attempt.id, None, AttemptFailed(Category.INTERNAL, Reached.NOT_CONNECTED, "it was not sent"))
             raise

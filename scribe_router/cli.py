@@ -137,7 +137,7 @@ def explain(
 
     from scribe_router.exchange import Call
     from scribe_router.explain import describe
-    from scribe_router.facts import facts
+    from scribe_router.facts import allowed, facts
     from scribe_router.names import did_you_mean
     from scribe_router.plan import Snapshot, plan
     from scribe_router.policies.reasoning import LEVELS
@@ -150,7 +150,7 @@ def explain(
     asked = {"model": model, "reasoning_effort": effort}
     body = {**_request(request), **{name: value for name, value in asked.items() if value}}
     try:
-        call = Call("embeddings" if api == "embeddings" else "chat", body)
+        call, _ = allowed(Call("embeddings" if api == "embeddings" else "chat", body), found.features)
         snapshot = Snapshot(datetime.now(UTC).date(), seed)
         typer.echo(describe(plan(facts(call, found.effort, found.routing), found, snapshot), found))
     except RequestError as error:

@@ -48,6 +48,7 @@ def _question(plan: Plan, registry: Registry) -> str:
     wishes = [
         plan.facts.api,
         "with tools" if plan.facts.tools else "",
+        "with a search" if plan.facts.search else "",
         f"effort {plan.facts.wish}" if plan.facts.wish else "",
         f"task {plan.facts.task}" if plan.facts.task else "",
         f"for {plan.facts.optimize_for}" if plan.facts.optimize_for else "",

@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 from scribe_router.exchange import Api, Call, Lane, Level, OptimizeFor
 from scribe_router.policies.effort import EffortPolicy
-from scribe_router.policies.reasoning import Asked, asked
+from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking
 from scribe_router.policies.routing import RoutingPolicy
 
 _CAPS = ("max_completion_tokens", "max_tokens")
@@ -15,12 +16,14 @@ _CAPS = ("max_completion_tokens", "max_tokens")
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the planner looks at in a request. `letters` are those of its messages, `task` is what its metadata says, or
-    what the rules make of it; `cap` is the output cap (tokens) that it names."""
+    what the rules make of it; `cap` is the output cap (tokens) that it names, `search` whether it wants a web search
+    (None: it does not say)."""
 
     api: Api
     model: str
     tools: bool = False
     images: bool = False
+    search: bool | None = None
     wish: Asked | None = None
     letters: int = 0
     cap: int | None = None
@@ -36,18 +39,25 @@ class Facts:
         return None if self.wish is None else self.wish.level
 
 
+def allowed(call: Call, features: FeaturesPolicy) -> tuple[Call, list[str]]:
+    """The call without what is switched off, and what was taken out, in words. Raises `InvalidRequest`."""
+    body, said = features.without(call.body, asking(call.body), CONTROLS)
+    return (call if len(body) == len(call.body) else replace(call, body=body)), said
+
+
 def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy) -> Facts:
     """The facts of a call, read from its body and its options; the policies say what its task is, and what an effort of
     `auto` means."""
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
-    caps = (body.get(name) for name in _CAPS)
+    caps, search = (body.get(name) for name in _CAPS), body.get("enable_search")
     found = Facts(
         api=call.api,
         model=call.model,
         tools=bool(body.get("tools") or body.get("functions")),
         images=any(part.get("type") == "image_url" for part in _parts(body.get("messages"))),
+        search=search if isinstance(search, bool) else None,
         letters=sum(map(len, _texts(body.get("messages")))),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
         task=task if isinstance(task, str) else None,

@@ -12,8 +12,10 @@ from scribe_router.errors import InvalidRequest, ModelNotFound
 from scribe_router.exchange import Category, Lane, Level
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
+from scribe_router.policies.features import OFF
 from scribe_router.policies.migrations import migrate
 from scribe_router.policies.prices import bound
+from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.reasoning import LEVELS
 from scribe_router.policies.routing import AUTO, WEIGHTED, in_order
 from scribe_router.policies.strategies import IDLE, Ask, Load, Option
@@ -23,6 +25,12 @@ CHAINS = {
     None: "fallback",
     Category.CONTEXT_LENGTH: "context-window fallback",
     Category.CONTENT_POLICY: "content-policy fallback",
+}
+# What the configuration leaves out -> the error of a request for which nothing remains: its code, and its field.
+LEFT_OUT = {
+    "effort": ("effort_unavailable", "reasoning_effort"),
+    "search": ("search_unavailable", "enable_search"),
+    "feature": ("feature_off", "reasoning_effort"),
 }
 SHOWN = 100  # letters of a client's own text in a message
 LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rests on bytes
@@ -91,9 +99,9 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     warnings += planner.surprises(name, primary)
     chains = {kind: planner.chain(name, kind, primary) for kind in CHAINS} if request.fallback_enabled else {}
     candidates = (*primary, *chains.get(None, ()))
-    if not candidates and any(each.rule == "effort" for each in planner.excluded.values()):
-        message = _nobody(name, planner.excluded.values())
-        raise InvalidRequest(message, code="effort_unavailable", param="reasoning_effort")
+    for rule, (code, param) in LEFT_OUT.items() if not candidates else ():
+        if any(each.rule == rule for each in planner.excluded.values()):
+            raise InvalidRequest(_nobody(name, planner.excluded.values()), code=code, param=param)
     if not candidates:
         raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
     return Plan(
@@ -242,7 +250,7 @@ class _Planner:
 
     def _may_serve(self, deployment: Deployment) -> bool:
         lane = _lane(deployment, self.request)
-        exclusion = _excluded(deployment, self.request, lane, strict=self.registry.effort.strict)
+        exclusion = _excluded(deployment, self.request, lane, self.registry)
         if exclusion is not None:
             self.excluded[deployment.id] = exclusion
         return exclusion is None
@@ -280,7 +288,7 @@ def _lane(deployment: Deployment, request: Facts) -> Lane:
     return request.lane or deployment.lane
 
 
-def _excluded(deployment: Deployment, request: Facts, lane: Lane, *, strict: bool) -> Exclusion | None:
+def _excluded(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
     wanted = "chat" if request.api == "chat" else "embedding"
     if deployment.mode != wanted:
         what = f"it is a model for {deployment.mode}, the request is for {request.api}"
@@ -289,11 +297,25 @@ def _excluded(deployment: Deployment, request: Facts, lane: Lane, *, strict: boo
         return Exclusion(deployment.id, "missing", deployment.missing)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
-    if strict and request.effort is not None and (lacking := _lacks_effort(deployment, request.effort)):
+    if deployment.off:
+        return Exclusion(deployment.id, "feature", deployment.off)
+    if deployment.only_unasked and request.effort not in (None, "none"):
+        return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
+    if registry.effort.strict and request.effort is not None and (lacking := _lacks_effort(deployment, request.effort)):
         return Exclusion(deployment.id, "effort", lacking)
+    if registry.routing.strict_search and (lacking := _lacks_search(deployment, request)):
+        return Exclusion(deployment.id, "search", lacking)
     if request.lane not in (None, lane):
         return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and its tools need {lane}")
     return None
+
+
+def _lacks_search(deployment: Deployment, request: Facts) -> str:
+    """Why a deployment cannot search the web for a request that wants it; empty if it can, or need not."""
+    default = deployment.params.get("enable_search") is True
+    if request.api != "chat" or not (default if request.search is None else request.search):
+        return ""
+    return lacks_search(deployment.search, deployment.upstream_model, tools=request.tools)
 
 
 def _lacks_effort(deployment: Deployment, effort: Level) -> str:

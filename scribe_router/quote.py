@@ -107,6 +107,8 @@ def _written(shaped: Shaped, least: int) -> int | None:
 
 def _check_parameters(shaped: Shaped, dearer: str | None, enforced: list[Limit]) -> None:
     if dearer is not None:
+        # What the switch wrote goes by the name that the client, or the operator, knows.
+        dearer = "enable_search" if dearer in shaped.searching else dearer
         what = f"{dearer} can cost more than the listed rates, so limit {enforced[0].id} cannot bound it; leave it out"
         raise InvalidRequest(what, code="unbounded_parameter", param=dearer)
     strict = next((limit.id for limit in enforced if limit.unknown_parameters == "refuse"), None)

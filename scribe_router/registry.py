@@ -14,8 +14,10 @@ from scribe_router.litellm_names import PROVIDERS
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
+from scribe_router.policies.providers import PromptCaching, Search
 from scribe_router.policies.reasoning import Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
@@ -30,10 +32,12 @@ Durability = Literal["normal", "full", "accepted-loss"]
 class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
-    `price_row` is its row of the price map. `window` and `max_output` are tokens; None is unknown. `params` are the
+    `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is
+    at OpenAI. `window` and `max_output` are tokens; None is unknown. `params` are the
     operator's defaults for the request body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told
-    to reason. `history` are the fields of earlier thinking that it reads (None: all). `missing` says why it cannot be
-    used, in one line.
+    to reason. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long
+    its prompts are kept where `prompt_caching` says how. `off` says what is switched off that it
+    needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -51,6 +55,7 @@ class Deployment:
     order: int = 0
     weight: float = 1.0
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    anonymous: bool = False
     params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     litellm_params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     cap_parameter: str = "max_tokens"
@@ -67,9 +72,15 @@ class Deployment:
     family: Family | None = None
     history: frozenset[str] | None = None
     tool_call_ids: str | None = None
+    think_tags: bool = False
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     abilities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    search: Search | None = None
+    prompt_caching: PromptCaching | None = None
+    cache_for: Literal["5m", "1h"] | None = None
+    off: str | None = None
+    only_unasked: bool = False
     missing: str | None = None
 
     @property
@@ -123,6 +134,7 @@ class Registry:
     store: Store
     effort: EffortPolicy = field(default_factory=EffortPolicy)
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
+    features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
     price_map: str = ""
     warnings: tuple[str, ...] = ()
 

@@ -40,7 +40,7 @@ from scribe_router.exchange import (
     Principal,
     Reached,
 )
-from scribe_router.facts import facts
+from scribe_router.facts import allowed, facts
 from scribe_router.journal import Journal, summary
 from scribe_router.outcome import error_for
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
@@ -53,6 +53,7 @@ from scribe_router.stream import Answer, AnswerStream, Finish, Source
 from scribe_router.upstream.events import StreamReader, unthinking, usage_of
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
+from scribe_router.upstream.thinking import Thoughts
 from scribe_router.upstream.wire import WireLane
 from scribe_router.walk import Step, Walk
 
@@ -110,6 +111,7 @@ class Router(PythonApi):
     def plan(self, call: Call, *, seed: int | None = None) -> Plan:
         """The plan of a call, as `serve` would walk it. Raises `ModelNotFound` and `InvalidRequest`."""
         seed = self._random.getrandbits(32) if seed is None else seed
+        call, _ = allowed(call, self.registry.features)
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         known = facts(call, self.registry.effort, self.registry.routing)
         return plan(known, self.registry, Snapshot(today, seed, turns=self._turns))
@@ -129,6 +131,8 @@ class Router(PythonApi):
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
             exchange.warnings += admit(exchange.call.api, exchange.call.body)
+            exchange.call, taken_out = allowed(exchange.call, self.registry.features)
+            exchange.warnings += taken_out
             exchange.plan = self.plan(exchange.call)
             self._turns[exchange.plan.model] += 1
             exchange.requested = exchange.call.model or exchange.plan.requested
@@ -236,6 +240,7 @@ class Router(PythonApi):
             settle(reader.usage, AttemptFailed(Category.INTERNAL, Reached.LOST, "a fault of the router"))
             raise
         settle(usage_of(body), None)
+        body = Thoughts(tagged=deployment.think_tags).named(body)
         if exchange.call.body.get("hide_thinking") is True:
             body = unthinking(body)
         return Answer(exchange, {**body, "model": exchange.requested})
@@ -263,7 +268,7 @@ class Router(PythonApi):
         head = await source.open()
         source.start(self._spawn)
         attempt.first_token = self._clock()
-        return AnswerStream(exchange, head, source)
+        return AnswerStream(exchange, head, source, Thoughts(tagged=shaped.deployment.think_tags))
 
     def _refused(self, exchange: Exchange, error: RequestError) -> RequestError:
         error.exchange = exchange

@@ -14,6 +14,7 @@ from scribe_router.errors import StreamError
 from scribe_router.exchange import AttemptFailed, Category, Exchange, Json, Reached
 from scribe_router.upstream.events import DONE, Events, StreamReader, for_client
 from scribe_router.upstream.failures import from_exception
+from scribe_router.upstream.thinking import Thoughts
 
 log = logging.getLogger("scribe_router.stream")
 Finish = Callable[[Json | None, AttemptFailed | None], None]
@@ -125,8 +126,8 @@ def _incomplete() -> AttemptFailed:
 class AnswerStream:
     """Chunks in OpenAI's format, as the client is meant to see them. `exchange` has the cost once it has ended."""
 
-    def __init__(self, exchange: Exchange, head: list[Json], source: Source) -> None:
-        self.exchange = exchange
+    def __init__(self, exchange: Exchange, head: list[Json], source: Source, thoughts: Thoughts) -> None:
+        self.exchange, self._thoughts = exchange, thoughts
         self._head, self._source = head, source
         self._wants_usage = bool((exchange.call.body.get("stream_options") or {}).get("include_usage"))
         self._loop = asyncio.get_running_loop()
@@ -153,6 +154,7 @@ class AnswerStream:
         if chunk is None or chunk is DONE:
             return None
         hides = self.exchange.call.body.get("hide_thinking") is True
+        chunk = self._thoughts.named(chunk)
         return for_client(chunk, self.exchange.requested, wants_usage=self._wants_usage, hides_thinking=hides)
 
     async def aclose(self) -> None:

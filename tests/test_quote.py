@@ -79,7 +79,7 @@ def test_thinking_that_the_cap_does_not_count(counted: bool, facts: dict[str, An
         ("service_tier", "priority"),
         ("best_of", 3),
         ("options", {"num_predict": 9}),
-        ("enable_search", True),
+        ("web_search_options", {}),
         ("my_own", None),
     ],
 )

@@ -16,8 +16,9 @@ from scribe_router.litellm_names import DEPLOYMENT
 from scribe_router.names import did_you_mean
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.features import OFF, FeaturesPolicy
 from scribe_router.policies.providers import Provider
-from scribe_router.policies.reasoning import CONTROLS, ReasoningKnowledge
+from scribe_router.policies.reasoning import CONTROLS, Family, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.registry import Deployment
 
@@ -39,6 +40,7 @@ class Known:
     reasoning: ReasoningKnowledge
     effort: EffortPolicy
     capabilities: CapabilitiesKnowledge
+    features: FeaturesPolicy
     environment: Mapping[str, str]
 
 
@@ -85,6 +87,7 @@ class Compiler:
         hosting = finder.find()
         known = facts(self.document, path, entry, self.known.prices, hosting.region)
         cap = self._cap(entry, known, path)
+        self._caching(entry, hosting.provider, known, path)
         if self.document.wrong(path):
             return None
         return self._deployment(entry, path, hosting, known, cap)
@@ -128,10 +131,24 @@ class Compiler:
             self.document.report(at, f"{budget:,} tokens of thinking are not below the output cap of {written:,}")
         return cap
 
+    def _caching(self, entry: ModelEntry, provider: Provider, known: Facts, path: Path_) -> None:
+        ttl, reads = entry.model_info.prompt_caching, provider.prompt_caching
+        if ttl is None:
+            return
+        prefix, _, upstream = entry.litellm_params.model.partition("/")
+        why = reads.refuses(upstream, ttl) if reads is not None else f"{prefix} reads no cache_control"
+        tiers = known.price.tiers if known.price is not None else ()
+        if not why and any(rates.cache_write <= rates.input > 0 for _, rates in tiers):
+            why = "its price has no cache writes, which cost more than input; state cache_creation_input_token_cost"
+        if why:
+            self.document.report((*path, "model_info", "prompt_caching"), why)
+
     def _deployment(self, entry: ModelEntry, path: Path_, hosting: Hosting, known: Facts, cap: int) -> Deployment:
         params, info, provider = entry.litellm_params, entry.model_info, hosting.provider
         prefix, _, upstream = params.model.partition("/")
         only_litellm = _only_litellm(params)
+        family, features = self.known.reasoning.family(prefix, upstream), self.known.features
+        asleep = family is not None and family.hybrid and not features.hybrid_reasoning.enabled
         return Deployment(
             id=info.id or entry.model_name,
             model=entry.model_name,
@@ -147,7 +164,9 @@ class Compiler:
             region=hosting.region[0],
             order=params.order or 0,
             weight=1.0 if params.weight is None else params.weight,
-            headers=MappingProxyType(_headers(provider, params)),
+            headers=MappingProxyType(_headers(hosting, params)),
+            anonymous=provider.wire in ("openai", "other")
+            and not (provider.identity and hosting.region[1] is not None),
             params=MappingProxyType(self._defaults(entry, prefix, known)),
             litellm_params=MappingProxyType(only_litellm),
             cap_parameter=provider.cap_parameter,
@@ -162,18 +181,31 @@ class Compiler:
             cap_includes_thinking=provider.cap_includes_thinking is True,
             history=None if provider.history is None else frozenset(provider.history),
             tool_call_ids=provider.tool_call_ids,
-            family=self.known.reasoning.family(prefix, upstream),
             abilities=self.known.capabilities.abilities(upstream),
+            think_tags=provider.think_tags,
+            family=family.unasked() if family is not None and asleep else family,
             parameters=frozenset((*provider.parameters, *_defaults(params))),
             cancel=provider.cancel,
             doubt=provider.doubt,
+            search=provider.search,
+            prompt_caching=provider.prompt_caching,
+            cache_for=info.prompt_caching,
+            off=None if features.reasoning.enabled else _cannot_stop(family, known),
+            only_unasked=asleep and features.hybrid_reasoning.when_off == "refuse",
             missing=hosting.missing or self._unset(path),
         )
 
     def _defaults(self, entry: ModelEntry, provider: str, known: Facts) -> dict[str, Any]:
         """The operator's defaults for the body: those of the deployment, then those of its model or provider."""
         defaults = _defaults(entry.litellm_params)
+        if entry.model_info.enable_search is not None:
+            defaults["enable_search"] = entry.model_info.enable_search
         effort = self.known.effort.default(entry.model_name, provider)
+        if not self.known.features.reasoning.enabled:
+            # Said where it is known how, and to the others nothing: they may not know the word.
+            told = self.known.reasoning.family(provider, entry.litellm_params.model.partition("/")[2]) is not None
+            defaults = {name: value for name, value in defaults.items() if name not in CONTROLS}
+            return {**defaults, "reasoning_effort": "none"} if told and known.mode == "chat" else defaults
         unasked = known.mode == "embedding" or any(name in defaults for name in CONTROLS)
         return defaults if effort is None or unasked else {**defaults, "reasoning_effort": effort}
 
@@ -184,11 +216,23 @@ class Compiler:
         return next((f"{name} is not set" for name in names), None)
 
 
-def _headers(provider: Provider, params: LiteLLMParams) -> dict[str, str]:
-    merged = {**provider.headers, **(params.headers or {}), **(params.extra_headers or {})}
+def _cannot_stop(family: Family | None, known: Facts) -> str | None:
+    """Why a model cannot be used where reasoning is switched off."""
+    if family is not None:
+        return None if family.stops else f"it cannot stop thinking, and reasoning is {OFF}"
+    unknown = "reasoning" in known.supports
+    return f"it is not known how it is told not to think, and reasoning is {OFF}" if unknown else None
+
+
+def _headers(hosting: Hosting, params: LiteLLMParams) -> dict[str, str]:
+    """The row's headers, and over them the deployment's, whatever the case of their names."""
+    identity = hosting.provider.identity if hosting.region[1] is not None else {}
+    own = {**(params.headers or {}), **(params.extra_headers or {})}
     if params.organization:
-        merged["OpenAI-Organization"] = params.organization
-    return {name: value for name, value in merged.items() if value}
+        own["OpenAI-Organization"] = params.organization
+    said = {name.lower() for name in own}
+    ours = {name: value for name, value in (identity | hosting.provider.headers).items() if name.lower() not in said}
+    return {name: value for name, value in {**ours, **own}.items() if value}
 
 
 def _defaults(params: LiteLLMParams) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -37,6 +38,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,
     "budgets": BudgetsPolicy,
     "effort": EffortPolicy,
+    "features": FeaturesPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
     "store": StoreSettings,

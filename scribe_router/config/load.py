@@ -24,6 +24,7 @@ from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -92,6 +93,7 @@ class _Building:
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
         self.effort, self.effort_file = files.policy("effort", EffortPolicy)
+        self.features, _ = files.policy("features", FeaturesPolicy)
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
@@ -121,6 +123,7 @@ class _Building:
             routing=routing,
             reasoning=self.reasoning or ReasoningKnowledge({}),
             effort=self.effort or EffortPolicy(),
+            features=self.features or FeaturesPolicy(),
             capabilities=self.capabilities or CapabilitiesKnowledge({}),
             environment=self.files.environment,
         )
@@ -186,6 +189,7 @@ class _Building:
             store=_store(self.store or StoreSettings(), self.files.path.parent.absolute()),
             effort=self.effort or EffortPolicy(),
             strategies=MappingProxyType(known_strategies()),
+            features=self.features or FeaturesPolicy(),
             price_map=self.prices.map.sha256,
             warnings=tuple(left_out(deployments)),
         )

@@ -80,7 +80,8 @@ INFO = MODEL_INFO | {"description"}
 
 
 class ModelInfo(Shape):
-    """Facts of a deployment. Ours: id, region, lane, default_output_cap; LiteLLM's price and capability names too."""
+    """Facts of a deployment. Ours: id, region, lane, default_output_cap, enable_search (what holds where a request does
+    not say), prompt_caching (how long prompts are to be kept); LiteLLM's price and capability names too."""
 
     model_config = _open(INFO)
 
@@ -88,6 +89,8 @@ class ModelInfo(Shape):
     region: str | None = None
     lane: Lane | None = None
     default_output_cap: PositiveInt | None = None
+    enable_search: bool | None = None
+    prompt_caching: Literal["5m", "1h"] | None = None
     base_model: str | None = None
     mode: Literal["chat", "embedding"] | None = None
     max_input_tokens: PositiveInt | None = None

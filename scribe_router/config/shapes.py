@@ -15,6 +15,7 @@ from scribe_router.names import did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
+_BOOLS = {**dict.fromkeys(("true", "1", "yes"), True), **dict.fromkeys(("false", "0", "no"), False)}
 _WORDS = {
     "string_type": "expected a name (text)",
     "int_type": "expected a whole number",
@@ -45,7 +46,7 @@ def validate(document: Document, shape: type[M]) -> M | None:
     """The document's data as `shape`; None when it does not fit. Mistakes are added to the document.
 
     Types are strict: `"5"` is no number. Text of the environment is what the shape wants it to be, so a key made of
-    digits stays a key. An unknown key is reported and left aside, so that it hides no other mistake.
+    digits stays a key, and `yes` is true. An unknown key is reported and left aside, so that it hides no other mistake.
     """
     if not document.readable:
         return None
@@ -80,6 +81,9 @@ def _mended(document: Document, shape: type[BaseModel], data: Any, mistakes: lis
         reference = document.references.get(path)
         if each["type"] == "string_type" and reference is not None and reference.text is not None:
             put(data, path, reference.text)
+            mended = True
+        elif each["type"] == "bool_type" and reference is not None and (word := str(reference.text).lower()) in _BOOLS:
+            put(data, path, _BOOLS[word])
             mended = True
         elif each["type"] == "extra_forbidden":
             document.report(path, f"unknown key{did_you_mean(str(path[-1]), _fields(shape, path[:-1]))}", key=True)

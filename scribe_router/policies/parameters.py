@@ -22,7 +22,7 @@ API: Mapping[Api, frozenset[str]] = {
     "embeddings": frozenset("dimensions encoding_format input model user".split()),
 }
 
-OURS = frozenset("fallback_enabled hide_thinking mcp_tools optimize_for thinking_budget".split())
+OURS = frozenset("enable_search fallback_enabled hide_thinking mcp_tools optimize_for thinking_budget".split())
 WITHOUT_EFFECT = ("mcp_tools",)  # reserved names
 
 # Names that providers know, that clients do send, and that LiteLLM would interpret as well: body only.
@@ -75,6 +75,7 @@ def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
     if body.get("optimize_for") not in (None, *get_args(OptimizeFor)):
         one_of = f"optimize_for is one of {', '.join(get_args(OptimizeFor))}"
         raise InvalidRequest(one_of, code="invalid_value", param="optimize_for")
+    _expect(body, "enable_search", bool, "true or false")
     if api == "chat":
         _messages(body["messages"])
         _expect(body, "stream_options", Mapping, "an object")

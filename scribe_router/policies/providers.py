@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, RootModel, field_validator, model_validator
@@ -25,6 +25,39 @@ class Region(Shape):
     prices: Literal["map", "another"] = "map"
 
 
+class Search(Shape):
+    """How `enable_search: true` is said here: `fields` that are merged into the body, lists at their ends. `models` are
+    patterns of those that search, `alone` of those that refuse it beside function tools."""
+
+    fields: dict[str, Any]
+    models: tuple[str, ...] = ("*",)
+    alone: tuple[str, ...] = ()
+
+
+class PromptCaching(Shape):
+    """Who reads `cache_control`: `models` (patterns), in prompts of `minimum` tokens, and in `tools` as well or not. It
+    keeps them for `longest`."""
+
+    models: tuple[str, ...] = ("*",)
+    minimum: int = Field(default=1_024, ge=1)
+    tools: bool = False
+    longest: Literal["5m", "1h"] = "5m"
+
+    def refuses(self, model: str, ttl: str) -> str:
+        """Why a model cannot be asked to keep a prompt for `ttl`; empty if it can."""
+        if not any(fnmatchcase(model, pattern) for pattern in self.models):
+            return "this model reads no cache_control"
+        return "it keeps prompts for 5m, not for 1h" if (ttl, self.longest) == ("1h", "5m") else ""
+
+
+def lacks_search(search: Search | None, model: str, *, tools: bool) -> str:
+    """Why a model cannot be asked to search the web; empty if it can. `tools` are the client's own."""
+    if search is None or not any(fnmatchcase(model, pattern) for pattern in search.models):
+        return "it has no search"
+    beside = tools and any(fnmatchcase(model, pattern) for pattern in search.alone)
+    return "it refuses a search beside tools" if beside else ""
+
+
 class Provider(Shape):
     """One provider. `prefix` is LiteLLM's name for it; `cap_parameter` is how the output cap is called on the wire.
 
@@ -34,12 +67,16 @@ class Provider(Shape):
 
     `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for false.
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
-    of the ids that it accepts.
+    of the ids that it accepts. With `think_tags` its content may begin with what it thought, in `<think>` tags.
+
+    `headers` go with every request; those of `identity` say who the operator is, and go to the hosts of the row alone:
+    not where a deployment's `api_base` leads elsewhere, unless it names its region. An empty one is not sent.
 
     `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
-    `input`, or `zero`.
+    `input`, or `zero`. `search` is how it is asked to search the web; without it, it has no search.
+    `prompt_caching` says who reads `cache_control`; others keep prompts without being asked, or not at all.
     """
 
     wire: Wire = "other"
@@ -49,14 +86,18 @@ class Provider(Shape):
     keys_bound: bool = False
     needs_key: bool = True
     headers: dict[str, str] = Field(default_factory=dict)
+    identity: dict[str, str] = Field(default_factory=dict)
     default_region: str | None = None
     models_with_tools_on_responses: tuple[str, ...] = ()
     cap_includes_thinking: bool | Literal["unknown"] = "unknown"
     parameters: tuple[str, ...] = ()
     history: tuple[Thought, ...] | None = None
+    think_tags: bool = False
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
+    search: Search | None = None
+    prompt_caching: PromptCaching | None = None
     regions: dict[str, Region] = Field(default_factory=dict)
     note: str | None = None
 

@@ -77,6 +77,20 @@ class Family(Shape):
         found: Level | dict[str, Any] = getattr(self, level)
         return (level, found) if isinstance(found, dict) else (found, getattr(self, found))
 
+    @property
+    def stops(self) -> bool:
+        """Whether the models can be told not to think."""
+        return isinstance(self.none, dict)
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether the models think only when they are asked to."""
+        return self.default == "none" and any(isinstance(getattr(self, level), dict) for level in LEVELS[1:])
+
+    def unasked(self) -> "Family":
+        """The same models, that are never asked to think."""
+        return self.model_copy(update={**dict.fromkeys(LEVELS[1:], "none"), "native": (), "budget": None})
+
     def matches(self, provider: str, model: str) -> int:
         """How well it fits: the length of the longest pattern; 0 for not at all."""
         if provider not in self.providers:
@@ -132,6 +146,12 @@ def asked(body: Mapping[str, Any], native: tuple[str, ...], auto: Level | None =
         if name in body and name not in native and (found := _foreign(name, body[name])) is not None:
             return found
     return None
+
+
+def asking(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields of a body about reasoning that say anything but none."""
+    said = {name: asked({name: body[name]}, ()) for name in CONTROLS if body.get(name) is not None}
+    return tuple(name for name, wish in said.items() if wish is None or wish.level != "none")
 
 
 def _foreign(name: str, value: Any) -> Asked | None:

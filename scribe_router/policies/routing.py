@@ -55,7 +55,9 @@ class RoutingPolicy(Shape):
 
     `strategies` order what is behind a model, group or alias; `optimize_for` is which one a request's wish of that name
     means, whatever it asks for. `weights` say how much each ability counts, by task or by wish. `tasks` tell what a
-    request is, the first rule that holds; `auto` what serves the model of that name.
+    request is, the first rule that holds; `auto` what serves the model of that name. With `strict_search` a candidate
+    without a web search is left out where a request has `enable_search`; else it serves, and says that it did not
+    search.
     """
 
     default_model: str | None = None
@@ -67,6 +69,7 @@ class RoutingPolicy(Shape):
     weights: dict[str, Weights] = Field(default_factory=dict)
     tasks: tuple[Task, ...] = ()
     auto: tuple[Choice, ...] = ()
+    strict_search: bool = False
 
     def wished(self, wish: OptimizeFor) -> str:
         """The strategy for a request's wish."""

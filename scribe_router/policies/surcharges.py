@@ -1,8 +1,8 @@
 """Parameters that make a request dearer than the listed rates, which a bound rests on. Knows names, no amounts.
 
 Sources: OpenAI's priority tier costs twice the listed rates; Anthropic's fast mode twice, `inference_geo: us` a tenth
-more; search is billed by the call; audio has rates of its own; rejected `prediction` tokens are billed beyond the
-output cap; OpenRouter's `models` and `plugins` bring in other models and fees.
+more; search is billed by the call (`enable_search` is Dashscope's); audio has rates of its own; rejected `prediction`
+tokens are billed beyond the output cap; OpenRouter's `models` and `plugins` bring in other models and fees.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -15,6 +15,7 @@ MOST_SEARCHES = 1_000
 
 SURCHARGES: Mapping[str, Callable[[Any], bool]] = {
     "audio": bool,
+    "enable_search": bool,
     "inference_geo": lambda value: value not in (None, "global"),
     "modalities": lambda value: value not in (None, [], ["text"]),
     "models": bool,

@@ -16,7 +16,9 @@ from typing import Any
 from scribe_router.errors import InvalidRequest, RequestError
 from scribe_router.exchange import Api, AttemptFailed, Call, Category, Json, Principal, Reached
 from scribe_router.policies.parameters import admit, refused
+from scribe_router.policies.reasoning import CONTROLS
 from scribe_router.upstream.failures import from_exception
+from scribe_router.upstream.litellm_lane import as_arguments
 from scribe_router.upstream.mark import is_ours
 from scribe_router.upstream.quiet import SETTINGS
 from scribe_router.upstream.shape import CAPS, Shaped
@@ -111,10 +113,18 @@ class Hooked:
         admit(api, {name: value for name, value in body.items() if not refused(api, name)})
         return Call(api, body)
 
-    def written(self, shaped: Shaped) -> dict[str, Any]:
-        """The arguments with the output cap of `shaped`, and with usage asked for."""
+    def written(self, shaped: Shaped, asked: Json) -> dict[str, Any]:
+        """The arguments with what `shaped` made of the body that was `asked`, where LiteLLM leaves it as it is; with
+        the output cap, and with usage asked for."""
         extra = {name: value for name, value in _mapping(self.kwargs.get("extra_body")).items() if name != "model"}
         arguments = {name: value for name, value in self.kwargs.items() if name != "extra_body"}
+        known, body = as_arguments(shaped), shaped.body
+        changed = {name for name in asked.keys() | body.keys() if asked.get(name) != body.get(name)}
+        for name in (changed | asked.keys() & set(CONTROLS)) - {"model", "stream_options"}:
+            for place in (arguments, extra):
+                place.pop(name, None)
+            if name in body:
+                (arguments if name in known else extra)[name] = body[name]
         if shaped.cap is not None:
             for name in CAPS:
                 arguments.pop(name, None)

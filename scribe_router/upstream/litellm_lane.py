@@ -6,6 +6,7 @@ are first used, under ids of their own generation, and leave it with the router 
 
 import asyncio
 import itertools
+import os
 import threading
 import weakref
 from collections import deque
@@ -37,6 +38,9 @@ NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadat
 OWN: Mapping[str, frozenset[str]] = MappingProxyType(
     {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
 )
+# Its client for OpenAI takes these from the environment, and would tell them to whatever host it is pointed at.
+_SOMEBODY = ("OPENAI_ORGANIZATION", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+_NOBODY = MappingProxyType({"OpenAI-Organization": "", "OpenAI-Project": ""})
 _generations = itertools.count(1)
 
 
@@ -95,7 +99,20 @@ def _load() -> Any:
     module.utils.custom_llm_setup()
     # It takes a connection that was reset for one that was never made, and sends such a request a second time.
     AIOHTTP_EXC_MAP[aiohttp.ClientOSError] = httpx.ReadError
+    _keep_version(litellm().AnthropicConfig)
     return Pinned(model_list=[], num_retries=0, disable_cooldowns=True, ignore_invalid_deployments=False)
+
+
+def _keep_version(config: Any) -> None:
+    """Let a deployment's `anthropic-version` leave: LiteLLM writes its own over it."""
+    validate = config.validate_environment
+
+    def kept(self: Any, headers: Any, *more: Any, **named: Any) -> Any:
+        lower = {name.lower(): value for name, value in headers.items()}
+        own = {name: lower[name] for name in ("anthropic-version",) if name in lower}
+        return validate(self, lower, *more, **named) | own
+
+    config.validate_environment = kept
 
 
 def _fed(identity: str, deployment: Deployment) -> Any:
@@ -186,14 +203,10 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
     """
     # LiteLLM changes what it is given: for Gemini it takes `additionalProperties` out of the client's own schema.
     body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
-    wire = shaped.deployment.wire
-    known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
-    if shaped.deployment.provider == "openai" and shaped.deployment.family is not None:
-        # Without it LiteLLM refuses a temperature; and the Responses API has another place for it.
-        known |= {"reasoning_effort"}
+    known = as_arguments(shaped)
     named = {name: value for name, value in body.items() if name in known}
     rest = {name: value for name, value in body.items() if name not in known}
-    if rest and wire == "anthropic":
+    if rest and shaped.deployment.wire == "anthropic":
         detail = f"{shaped.deployment.provider} does not take {', '.join(sorted(rest))}"
         raise AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, detail)
     if rest:
@@ -202,9 +215,19 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
         named["_skip_mcp_handler"] = True  # else it imports a client for MCP whenever there are tools
     else:
         named["allowed_openai_params"] = sorted(named)  # it knows of no model but two that takes dimensions
-    if shaped.deployment.headers:
-        named["extra_headers"] = dict(shaped.deployment.headers)
+    nobody = _NOBODY if shaped.deployment.anonymous and any(name in os.environ for name in _SOMEBODY) else {}
+    if headers := {**nobody, **shaped.deployment.headers}:
+        named["extra_headers"] = headers
     return named
+
+
+def as_arguments(shaped: Shaped) -> frozenset[str]:
+    """The names that LiteLLM has to translate; in the body it would send them as they are, or not know of them."""
+    deployment, wire = shaped.deployment, shaped.deployment.wire
+    known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
+    # Without it LiteLLM refuses a temperature; and the Responses API has another place for it.
+    told = {"reasoning_effort"} if deployment.provider == "openai" and deployment.family is not None else set()
+    return known | told
 
 
 def warm_up() -> None:

@@ -11,8 +11,10 @@ from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Api, Call, Json, Lane, Level
 from scribe_router.names import did_you_mean
+from scribe_router.policies.caching import marked
 from scribe_router.policies.history import readable
 from scribe_router.policies.parameters import OURS
+from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.reasoning import CONTROLS, LEVELS, VISIBLE, Asked, Encoded, Family, asked, encode
 from scribe_router.registry import Deployment
 
@@ -28,6 +30,7 @@ class Shaped:
 
     `wish` is the reasoning that is asked for in another's words; `effort` is how it is said here, below this cap, and
     `plain` the body without it. `left_out` says what these models refuse; while they think that is more.
+    `searching` are the fields by which `enable_search` is said here.
     """
 
     api: Api
@@ -40,6 +43,7 @@ class Shaped:
     effort: Encoded | None = None
     plain: Json | None = None
     left_out: tuple[str, ...] = ()
+    searching: tuple[str, ...] = ()
 
     @property
     def stream(self) -> bool:
@@ -86,13 +90,18 @@ def shape(call: Call, deployment: Deployment, auto: Level | None = None, lane: L
         body["messages"] = readable(body["messages"], deployment.history | items, deployment.tool_call_ids)
     controlled = any(name in call.body for name in CONTROLS)
     for name, value in deployment.params.items():
-        if name not in CAPS and name not in body and not (controlled and name in CONTROLS):
+        if name not in (*CAPS, "enable_search") and name not in body and not (controlled and name in CONTROLS):
             body[name] = value
     wish, unsaid = _wish(call, body, deployment, auto) if call.api == "chat" else (None, ())
+    searching, silent = _search(call, body, deployment) if call.api == "chat" else ((), ())
     requested = _take_cap(body, deployment) if call.api == "chat" else None
+    if deployment.cache_for is not None and deployment.prompt_caching is not None and call.api == "chat":
+        caching = deployment.prompt_caching
+        body = marked(body, deployment.cache_for, minimum=caching.minimum, tools=caching.tools)
     if call.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-    return Shaped(call.api, deployment, body, requested_cap=requested, warnings=(*warnings, *unsaid), wish=wish)
+    warnings += (*unsaid, *silent)
+    return Shaped(call.api, deployment, body, None, requested, warnings, wish, searching=searching)
 
 
 def _wish(call: Call, body: Json, deployment: Deployment, auto: Level | None) -> tuple[Asked | None, tuple[str, ...]]:
@@ -117,6 +126,31 @@ def _wish(call: Call, body: Json, deployment: Deployment, auto: Level | None) ->
                 unsaid.append(f"{name} is not sent to {deployment.id}, which does not know it")
             del body[name]
     return wish, tuple(unsaid)
+
+
+def _search(call: Call, body: Json, deployment: Deployment) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write the deployment's own words for a web search into the body, where the request or else the operator wants
+    one: (their names, what to say where it has none). What the client wrote under the same names stays."""
+    said = call.body.get("enable_search")
+    if not (deployment.params.get("enable_search") if said is None else said):
+        return (), ()
+    tools = bool(call.body.get("tools") or call.body.get("functions"))
+    lacking = lacks_search(deployment.search, deployment.upstream_model, tools=tools)
+    if deployment.search is None or lacking:
+        return (), (f"enable_search is not sent to {deployment.id}: {lacking}",)
+    for name, value in deployment.search.fields.items():
+        there = body.get(name)
+        if isinstance(value, list):
+            own = there or ()
+            body[name] = [*own, *(each for each in value if not any(_same(each, other) for other in own))]
+        elif there is None:
+            body[name] = value
+    return tuple(deployment.search.fields), ()
+
+
+def _same(tool: Any, other: Any) -> bool:
+    """Whether two tools are one: the same type or name, whatever they say beside it."""
+    return isinstance(other, Mapping) and any(tool.get(name, 0) == other.get(name) for name in ("type", "name"))
 
 
 def _check_effort(body: Json) -> None:

@@ -37,6 +37,7 @@ def config(url: str) -> dict[str, Any]:
     """Every model twice over: a deployment of each wire, all of them at the sandbox."""
     rows = [(model, "openai", "/v1") for model in CHAT]
     rows += [("claude", "anthropic", "/anthropic"), ("gemini", "gemini", "/gemini"), ("embed", "openai", "/v1")]
+    rows += [("deepseek", "deepseek", "/v1")]
     return {
         "model_list": [
             {

@@ -81,6 +81,21 @@ async def test_a_stream_leaves_a_row(caller: Caller, model: str, asked: bool) ->
     assert any(chunk.get("usage") for chunk in chunks(answer.text)) is asked
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_reasoning_is_said_in_the_providers_words(caller: Caller, sandbox: Sandbox, stream: bool) -> None:
+    """LiteLLM itself would drop the level of DeepSeek's effort, and refuse a thinking_budget."""
+    for ask, sent in (
+        ({"reasoning_effort": "max"}, {"thinking": {"type": "enabled"}, "reasoning_effort": "max"}),
+        ({"thinking_budget": 0}, {"thinking": {"type": "disabled"}}),
+    ):
+        sandbox.clear()
+        answer = await caller.chat("deepseek", stream=stream, **ask)
+        assert answer.status_code == httpx.codes.OK, answer.text
+        arrived = sandbox.received[0].json
+        assert {name: arrived[name] for name in ("thinking", "reasoning_effort") if name in arrived} == sent
+    await caller.settled(2)
+
+
 async def test_embeddings_leave_a_row(caller: Caller) -> None:
     answer = await caller.http.post("/v1/embeddings", json={"model": "embed", "input": ["hello big world"]})
     assert answer.status_code == httpx.codes.OK

@@ -24,6 +24,8 @@ FUNCTION = {"type": "function", "function": {"name": "f"}}
         ({"modalities": ["text"]}, None),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"audio": {"voice": "alloy"}}, "audio"),
+        ({"enable_search": True}, "enable_search"),
+        ({"enable_search": False}, None),
         ({"models": ["a", "b"]}, "models"),
         ({"plugins": [{"id": "web"}]}, "plugins"),
         ({"speed": "fast"}, "speed"),

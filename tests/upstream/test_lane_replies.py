@@ -68,10 +68,9 @@ async def test_what_only_a_vendor_knows_stays_where_it_was(router: RouterFrom, p
         by_lane = {}
         for lane in ("wire", "litellm"):
             by_lane[lane] = await ask(router(config(provider, "m", server.url, lane)))
-    assert by_lane["wire"] == VENDOR
-    litellms = by_lane["litellm"]
-    assert litellms["choices"][0]["message"].pop("reasoning_content") == "r"  # LiteLLM's own name for it
-    assert litellms == VENDOR
+    for answer in by_lane.values():
+        assert answer["choices"][0]["message"].pop("reasoning_content") == "r"  # the one name that it has everywhere
+        assert answer == VENDOR
 
 
 @pytest.mark.parametrize("provider", BASES)

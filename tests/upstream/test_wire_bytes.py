@@ -136,7 +136,8 @@ async def test_nothing_of_ours_leaves(sandbox: Sandbox, router: RouterFrom, lane
 
 @lanes
 async def test_the_operators_defaults_fill_in_what_is_absent(sandbox: Sandbox, router: RouterFrom, lane: str) -> None:
-    params = ", temperature: 0.3, top_p: 0.9, max_tokens: 50, extra_body: {vendor: here, top_k: 7}"
+    params = ", temperature: 0.3, top_p: 0.9, max_tokens: 50, presence_penalty: 0.5, frequency_penalty: -0.5"
+    params += ", extra_body: {vendor: here, top_k: 7}"
     one = router("model_list:" + row(sandbox, lane, params=params))
     hello = [{"role": "user", "content": "hi"}]
     received = await sent(one, sandbox, {"messages": hello})
@@ -145,6 +146,8 @@ async def test_the_operators_defaults_fill_in_what_is_absent(sandbox: Sandbox, r
         "messages": hello,
         "temperature": 0.3,
         "top_p": 0.9,
+        "presence_penalty": 0.5,
+        "frequency_penalty": -0.5,
         "vendor": "here",
         "top_k": 7,
         "max_completion_tokens": 50,
