@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from scribe_router.exchange import Api, Call, Lane, Level, OptimizeFor
 from scribe_router.policies.effort import EffortPolicy
-from scribe_router.policies.reasoning import Asked, asked
+from scribe_router.policies.reasoning import Asked, asked, forced_tool
 from scribe_router.policies.routing import RoutingPolicy
 
 _CAPS = ("max_completion_tokens", "max_tokens")
@@ -21,6 +21,7 @@ class Facts:
     model: str
     tools: bool = False
     images: bool = False
+    forces_tool: bool = False
     wish: Asked | None = None
     letters: int = 0
     cap: int | None = None
@@ -47,6 +48,7 @@ def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy) -> Facts:
         api=call.api,
         model=call.model,
         tools=bool(body.get("tools") or body.get("functions")),
+        forces_tool=bool(body.get("tools")) and forced_tool(body) is not None,
         images=any(part.get("type") == "image_url" for part in _parts(body.get("messages"))),
         letters=sum(map(len, _texts(body.get("messages")))),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),

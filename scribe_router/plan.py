@@ -24,6 +24,8 @@ CHAINS = {
     Category.CONTEXT_LENGTH: "context-window fallback",
     Category.CONTENT_POLICY: "content-policy fallback",
 }
+# Rules of `strict` in effort.yaml, and the parameter that each is about.
+STRICT = {"effort": "reasoning_effort", "forced_tool": "tool_choice"}
 SHOWN = 100  # letters of a client's own text in a message
 LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rests on bytes
 
@@ -91,9 +93,10 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     warnings += planner.surprises(name, primary)
     chains = {kind: planner.chain(name, kind, primary) for kind in CHAINS} if request.fallback_enabled else {}
     candidates = (*primary, *chains.get(None, ()))
-    if not candidates and any(each.rule == "effort" for each in planner.excluded.values()):
-        message = _nobody(name, planner.excluded.values())
-        raise InvalidRequest(message, code="effort_unavailable", param="reasoning_effort")
+    for rule, parameter in STRICT.items():
+        if not candidates and any(each.rule == rule for each in planner.excluded.values()):
+            message = _nobody(name, planner.excluded.values())
+            raise InvalidRequest(message, code=f"{rule}_unavailable", param=parameter)
     if not candidates:
         raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
     return Plan(
@@ -289,16 +292,24 @@ def _excluded(deployment: Deployment, request: Facts, lane: Lane, *, strict: boo
         return Exclusion(deployment.id, "missing", deployment.missing)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
-    if strict and request.effort is not None and (lacking := _lacks_effort(deployment, request.effort)):
-        return Exclusion(deployment.id, "effort", lacking)
+    if strict and (lacking := _lacks(deployment, request)):
+        return Exclusion(deployment.id, *lacking)
     if request.lane not in (None, lane):
         return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and its tools need {lane}")
     return None
 
 
-def _lacks_effort(deployment: Deployment, effort: Level) -> str:
-    """Why a deployment cannot be asked for this effort; empty if it can."""
-    if deployment.family is None:
-        return "it is not known how it is told to reason"
-    sent, _ = deployment.family.sent(effort)
-    return "" if sent == effort else f"{effort} is not available, {sent} is the nearest"
+def _lacks(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
+    """Why a deployment cannot be asked for this effort, or be made to call a tool: the rule, and the reason."""
+    family, effort = deployment.family, request.effort
+    if family is None:
+        return None if effort is None else ("effort", "it is not known how it is told to reason")
+    sent = family.default if effort is None else family.sent(effort)[0]
+    if effort not in (None, sent):
+        return "effort", f"{effort} is not available, {sent} is the nearest"
+    forces = family.forces(thinking=sent != "none") if request.forces_tool else "any"
+    if forces == "never":
+        return "forced_tool", "it cannot be made to call a tool"
+    if forces == "unthinking" and effort is not None:
+        return "effort", f"{effort} is not available, a forced tool leaves no thinking"
+    return None

@@ -16,6 +16,7 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
+from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
@@ -32,8 +33,8 @@ class Deployment:
 
     `price_row` is its row of the price map. `window` and `max_output` are tokens; None is unknown. `params` are the
     operator's defaults for the request body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told
-    to reason. `history` are the fields of earlier thinking that it reads (None: all). `missing` says why it cannot be
-    used, in one line.
+    to reason, `quirks` what else it wants otherwise. `history` are the fields of earlier thinking that it reads (None:
+    all). `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Deployment:
     cap_includes_thinking: bool = True
     parameters: frozenset[str] = frozenset()
     family: Family | None = None
+    quirks: tuple[Quirk, ...] = ()
     history: frozenset[str] | None = None
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"

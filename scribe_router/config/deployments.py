@@ -17,6 +17,7 @@ from scribe_router.names import did_you_mean
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.providers import Provider
+from scribe_router.policies.quirks import advice
 from scribe_router.policies.reasoning import CONTROLS, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.registry import Deployment
@@ -132,6 +133,12 @@ class Compiler:
         params, info, provider = entry.litellm_params, entry.model_info, hosting.provider
         prefix, _, upstream = params.model.partition("/")
         only_litellm = _only_litellm(params)
+        quirks, headers = provider.quirks_of(upstream), _headers(provider, params)
+        _, region = hosting.region
+        theirs = known.mode == "embedding" or (region is not None and region.api_base is not None)
+        for each in advice(quirks, headers, None if theirs else only_litellm):
+            self.document.report((*path, "litellm_params"), each, severity="warning")
+        windows = [only_litellm[each.window] for each in quirks if each.window in only_litellm]
         return Deployment(
             id=info.id or entry.model_name,
             model=entry.model_name,
@@ -147,13 +154,13 @@ class Compiler:
             region=hosting.region[0],
             order=params.order or 0,
             weight=1.0 if params.weight is None else params.weight,
-            headers=MappingProxyType(_headers(provider, params)),
+            headers=MappingProxyType(headers),
             params=MappingProxyType(self._defaults(entry, prefix, known)),
             litellm_params=MappingProxyType(only_litellm),
             cap_parameter=provider.cap_parameter,
             price=known.price,
             price_row=known.row,
-            window=known.window,
+            window=windows[0] if windows else known.window,
             max_output=known.most,
             default_output_cap=cap,
             supports=known.supports,
@@ -162,9 +169,12 @@ class Compiler:
             cap_includes_thinking=provider.cap_includes_thinking is True,
             history=None if provider.history is None else frozenset(provider.history),
             tool_call_ids=provider.tool_call_ids,
+            quirks=quirks,
             family=self.known.reasoning.family(prefix, upstream),
             abilities=self.known.capabilities.abilities(upstream),
-            parameters=frozenset((*provider.parameters, *_defaults(params))),
+            parameters=frozenset(
+                (*provider.parameters, *_defaults(params), *(each for row in quirks for each in row.defaults))
+            ),
             cancel=provider.cancel,
             doubt=provider.doubt,
             missing=hosting.missing or self._unset(path),

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, RootModel, field_validator, model_validator
 
 from scribe_router.exchange import Lane, Thought
+from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.schema import Shape
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
@@ -34,6 +35,7 @@ class Provider(Shape):
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
     of the ids that it accepts.
 
+    `quirks` are rows of what its models want otherwise, by a name for each.
     `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
@@ -51,6 +53,7 @@ class Provider(Shape):
     models_with_tools_on_responses: tuple[str, ...] = ()
     cap_includes_thinking: bool | Literal["unknown"] = "unknown"
     parameters: tuple[str, ...] = ()
+    quirks: dict[str, Quirk] = Field(default_factory=dict)
     history: tuple[Thought, ...] | None = None
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
@@ -95,6 +98,10 @@ class Provider(Shape):
     def tools_on_responses(self, model: str) -> bool:
         """Whether the provider serves tools for this model only through its Responses API."""
         return any(fnmatchcase(model, pattern) for pattern in self.models_with_tools_on_responses)
+
+    def quirks_of(self, model: str) -> tuple[Quirk, ...]:
+        """The rows that hold for a model, by the provider's own name for it."""
+        return tuple(each for each in self.quirks.values() if each.holds(model))
 
 
 class ProvidersKnowledge(RootModel[dict[str, Provider]]):

@@ -31,8 +31,10 @@ PINNED: Mapping[str, Any] = MappingProxyType(
     {"num_retries": 0, "max_retries": 0, "disable_fallbacks": True, "drop_params": False}
 )
 # As an argument `metadata` is for LiteLLM's own callbacks, `user` reaches only those models that it knows, and
-# `reasoning_effort` loses its level at some providers.
-NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user", "reasoning_effort"}})
+# `reasoning_effort` loses its level at some providers. It takes a forced tool from Moonshot's and Mistral's models (and
+# writes a turn of its own instead), moves a temperature, and refuses what Mistral takes.
+TOUCHED = {"reasoning_effort", "tool_choice", "temperature", "n", "presence_penalty", "frequency_penalty"}
+NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user"} | TOUCHED})
 # What it translates, beyond OpenAI's names.
 OWN: Mapping[str, frozenset[str]] = MappingProxyType(
     {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
@@ -188,9 +190,9 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
     body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
     wire = shaped.deployment.wire
     known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
-    if shaped.deployment.provider == "openai" and shaped.deployment.family is not None:
-        # Without it LiteLLM refuses a temperature; and the Responses API has another place for it.
-        known |= {"reasoning_effort"}
+    if shaped.deployment.provider == "openai":
+        # The Responses API has other places for them; and without an effort LiteLLM refuses a temperature.
+        known |= TOUCHED if shaped.deployment.family is not None else TOUCHED - {"reasoning_effort"}
     named = {name: value for name, value in body.items() if name in known}
     rest = {name: value for name, value in body.items() if name not in known}
     if rest and wire == "anthropic":
@@ -202,8 +204,10 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
         named["_skip_mcp_handler"] = True  # else it imports a client for MCP whenever there are tools
     else:
         named["allowed_openai_params"] = sorted(named)  # it knows of no model but two that takes dimensions
-    if shaped.deployment.headers:
-        named["extra_headers"] = dict(shaped.deployment.headers)
+    if headers := shaped.headers:
+        # In lower case LiteLLM takes the values out that it does not know.
+        betas = {name: "Anthropic-Beta" for name in headers if name.lower() == "anthropic-beta"}
+        named["extra_headers"] = {betas.get(name, name): value for name, value in headers.items()}
     return named
 
 
