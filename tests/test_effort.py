@@ -146,3 +146,9 @@ async def test_strict_refuses_what_nobody_takes(
         await one.serve(Call("chat", body))
     parameter = {"forced_tool": "tool_choice", "effort": "reasoning_effort"}[rule]
     assert (caught.value.code, caught.value.param, sandbox.received) == (f"{rule}_unavailable", parameter, [])
+
+
+async def test_without_tools_nothing_is_forced(router: RouterFrom, sandbox: Sandbox) -> None:
+    one = router(TOOL_MODELS.replace("BASE", sandbox.url), {"effort": "strict: true"})
+    way = one.plan(Call("chat", {"model": "never", "messages": [], "tool_choice": "required"}))
+    assert way.candidates[0].deployment == "never"

@@ -80,6 +80,8 @@ class Provider(Shape):
             raise ValueError(f"default_region {self.default_region} is not one of its regions")
         if self.lane == "wire" and self.wire != "openai":
             raise ValueError("lane wire forwards bytes in OpenAI's format; this provider's wire is not openai")
+        if self.wire != "openai" and any(each.stream_only for each in self.quirks.values()):
+            raise ValueError("stream_only puts answers in OpenAI's format together; this provider's wire is not openai")
         return self
 
     def region_of_host(self, api_base: str) -> str | None:

@@ -66,8 +66,10 @@ def _join(into: Json, part: Json) -> None:
             before.append(value)
         elif isinstance(before, dict) and isinstance(value, dict):
             _join(before, value)
-        elif isinstance(before, list) and isinstance(value, list):
+        elif type(before) is list and isinstance(value, list):
             _extend(before, value)
+        elif isinstance(before, list | dict) and value is not None:
+            raise TypeError(f"{name} goes on as something else")
         elif value is not None and not (name in WHOLE and before):
             into[name] = value
 
@@ -82,14 +84,13 @@ def _growing(name: str, value: Any) -> Any:
 def _extend(into: list[Any], parts: list[Any]) -> None:
     """Add a list's parts: one with an `index` belongs to the one that has the same."""
     for part in parts:
-        same = (each for each in into if _indexed(each) and each["index"] == part["index"])
-        found = next(same, None) if _indexed(part) else None
-        if found is None and isinstance(part, dict):
-            into.append(found := {})
-        if found is None:
+        if not _indexed(part):
             into.append(part)
-        else:
-            _join(found, part)
+            continue
+        found = next((each for each in into if _indexed(each) and each["index"] == part["index"]), None)
+        if found is None:
+            into.append(found := {})
+        _join(found, part)
 
 
 def _settled(value: Any) -> Any:

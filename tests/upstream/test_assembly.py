@@ -160,3 +160,11 @@ def test_what_providers_do(chunks: list[Json], message: Json) -> None:
 def test_what_is_no_chunk(chunk: Json) -> None:
     with pytest.raises(AttemptFailed, match="no chunk of an answer"):
         Assembly().add(chunk)
+
+
+@pytest.mark.parametrize("other", [5, ["part"], {"a": 1}])
+def test_a_text_goes_on_as_text(other: Any) -> None:
+    assembly = Assembly()
+    assembly.add(delta(content="a"))
+    with pytest.raises(AttemptFailed, match="no chunk of an answer"):
+        assembly.add(delta(content=other))

@@ -101,3 +101,33 @@ async def test_what_arrives(router: RouterFrom, sandbox: Sandbox, model: str, ha
             assert receipt.effort == case.get("effort"), case["ask"]
             for name, value in case.get("headers", {}).items():
                 assert values(headers.get(name)) == values(value), case["ask"]
+
+
+async def test_below_a_limit_what_a_row_adds_is_known(router: RouterFrom, sandbox: Sandbox) -> None:
+    text = f"""
+model_list:
+  - model_name: m
+    litellm_params: {{model: hosted_vllm/m, api_base: "{sandbox.url}/v1", api_key: k}}
+    model_info: {{input_cost_per_token: 1.0e-6, output_cost_per_token: 1.0e-6}}
+"""
+    row = "{defaults: {vendor_switch: on}, headers: {x-long: {value: l, longer_than: 100}}}"
+    quirks = f"hosted_vllm: {{quirks: {{mine: {row}}}}}"
+    one = router(text, {"providers": quirks, "budgets": "limits: [{id: all, scope: all, usd: 1}]"})
+    answer = await one.serve(Call("chat", {"model": "m", **PLAIN}))
+    [received] = sandbox.received
+    assert (received.json["vendor_switch"], "x-long" in received.headers) == ("on", False)
+    assert answer.exchange.attempts[0].ceiling >= len(received.body)
+    await one.serve(Call("chat", {"model": "m", "messages": [{"role": "user", "content": "x" * 500}]}))
+    assert sandbox.received[-1].headers["x-long"] == "l"
+
+
+async def test_a_row_is_taken_out_by_its_name(router: RouterFrom, sandbox: Sandbox) -> None:
+    text = f"""
+model_list:
+  - model_name: m
+    litellm_params: {{model: moonshot/moonshot-v1-8k, api_base: "{sandbox.url}/v1", api_key: k}}
+    model_info: {{lane: wire}}
+"""
+    one = router(text, {"providers": "moonshot: {quirks: {v1: {models: []}}}"})
+    await one.serve(Call("chat", {"model": "m", "temperature": 1.4, **PLAIN}))
+    assert sandbox.received[-1].json["temperature"] == 1.4
