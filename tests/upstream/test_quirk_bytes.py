@@ -131,3 +131,13 @@ model_list:
     one = router(text, {"providers": "moonshot: {quirks: {v1: {models: []}}}"})
     await one.serve(Call("chat", {"model": "m", "temperature": 1.4, **PLAIN}))
     assert sandbox.received[-1].json["temperature"] == 1.4
+
+
+async def test_the_operators_num_ctx_is_the_window(router: RouterFrom) -> None:
+    text = """
+model_list:
+  - model_name: m
+    litellm_params: {model: ollama_chat/llama3, api_base: "http://127.0.0.1:11434", num_ctx: 8192}
+    model_info: {max_input_tokens: 99999}
+"""
+    assert router(text).registry.deployments["m"].window == 8_192
