@@ -7,7 +7,7 @@ from typing import Any, get_args
 from scribe_router.exchange import Api, Call, Lane, Level, OptimizeFor
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
-from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking
+from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking, forced_tool
 from scribe_router.policies.routing import RoutingPolicy
 
 _CAPS = ("max_completion_tokens", "max_tokens")
@@ -24,6 +24,7 @@ class Facts:
     tools: bool = False
     images: bool = False
     search: bool | None = None
+    forces_tool: bool = False
     wish: Asked | None = None
     letters: int = 0
     cap: int | None = None
@@ -56,6 +57,7 @@ def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy) -> Facts:
         api=call.api,
         model=call.model,
         tools=bool(body.get("tools") or body.get("functions")),
+        forces_tool=bool(body.get("tools")) and forced_tool(body) is not None,
         images=any(part.get("type") == "image_url" for part in _parts(body.get("messages"))),
         search=search if isinstance(search, bool) else None,
         letters=sum(map(len, _texts(body.get("messages")))),

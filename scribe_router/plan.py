@@ -29,6 +29,7 @@ CHAINS = {
 # What the configuration leaves out -> the error of a request for which nothing remains: its code, and its field.
 LEFT_OUT = {
     "effort": ("effort_unavailable", "reasoning_effort"),
+    "forced_tool": ("forced_tool_unavailable", "tool_choice"),
     "search": ("search_unavailable", "enable_search"),
     "feature": ("feature_off", "reasoning_effort"),
 }
@@ -301,10 +302,10 @@ def _excluded(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
         return Exclusion(deployment.id, "feature", deployment.off)
     if deployment.only_unasked and request.effort not in (None, "none"):
         return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
-    if registry.effort.strict and request.effort is not None and (lacking := _lacks_effort(deployment, request.effort)):
-        return Exclusion(deployment.id, "effort", lacking)
-    if registry.routing.strict_search and (lacking := _lacks_search(deployment, request)):
-        return Exclusion(deployment.id, "search", lacking)
+    if registry.effort.strict and (lacking := _lacks(deployment, request)):
+        return Exclusion(deployment.id, *lacking)
+    if registry.routing.strict_search and (unsearched := _lacks_search(deployment, request)):
+        return Exclusion(deployment.id, "search", unsearched)
     if request.lane not in (None, lane):
         return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and its tools need {lane}")
     return None
@@ -318,9 +319,17 @@ def _lacks_search(deployment: Deployment, request: Facts) -> str:
     return lacks_search(deployment.search, deployment.upstream_model, tools=request.tools)
 
 
-def _lacks_effort(deployment: Deployment, effort: Level) -> str:
-    """Why a deployment cannot be asked for this effort; empty if it can."""
-    if deployment.family is None:
-        return "it is not known how it is told to reason"
-    sent, _ = deployment.family.sent(effort)
-    return "" if sent == effort else f"{effort} is not available, {sent} is the nearest"
+def _lacks(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
+    """Why a deployment cannot be asked for this effort, or be made to call a tool: the rule, and the reason."""
+    family, effort = deployment.family, request.effort
+    if family is None:
+        return None if effort is None else ("effort", "it is not known how it is told to reason")
+    sent = family.default if effort is None else family.sent(effort)[0]
+    if effort not in (None, sent):
+        return "effort", f"{effort} is not available, {sent} is the nearest"
+    forces = family.forces(thinking=sent != "none") if request.forces_tool else "any"
+    if forces == "never":
+        return "forced_tool", "it cannot be made to call a tool"
+    if forces == "unthinking" and effort is not None:
+        return "effort", f"{effort} is not available, a forced tool leaves no thinking"
+    return None

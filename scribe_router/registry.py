@@ -18,6 +18,7 @@ from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.prices import Price
 from scribe_router.policies.providers import PromptCaching, Search
+from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
@@ -32,12 +33,12 @@ Durability = Literal["normal", "full", "accepted-loss"]
 class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
-    `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is
-    at OpenAI. `window` and `max_output` are tokens; None is unknown. `params` are the
-    operator's defaults for the request body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told
-    to reason. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long
-    its prompts are kept where `prompt_caching` says how. `off` says what is switched off that it
-    needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot be used, in one line.
+    `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is at
+    OpenAI. `window` and `max_output` are tokens; None is unknown. `params` are the operator's defaults for the request
+    body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason, `quirks` what else it
+    wants otherwise. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long its
+    prompts are kept where `prompt_caching` says how. `off` says what is switched off that it needs; `only_unasked` that
+    it may not be asked to think. `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Deployment:
     cap_includes_thinking: bool = True
     parameters: frozenset[str] = frozenset()
     family: Family | None = None
+    quirks: tuple[Quirk, ...] = ()
     history: frozenset[str] | None = None
     tool_call_ids: str | None = None
     think_tags: bool = False

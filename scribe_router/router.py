@@ -49,7 +49,7 @@ from scribe_router.python_api import PythonApi
 from scribe_router.registry import Registry
 from scribe_router.stores import open_ledger
 from scribe_router.stores.contract import Ledger, StoreUnavailable
-from scribe_router.stream import Answer, AnswerStream, Finish, Source
+from scribe_router.stream import Answer, AnswerStream, Finish, Source, assembled
 from scribe_router.upstream.events import StreamReader, unthinking, usage_of
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
@@ -226,14 +226,16 @@ class Router(PythonApi):
         reader = StreamReader(shaped.choices, counting=deployment.cancel == "abort")
         try:
             async with asyncio.timeout(max(0.0, deadline - self._clock())):
-                if shaped.stream:
+                if exchange.call.stream:
                     return await self._stream(exchange, attempt, shaped, reader, settle)
-                body = await self._lanes[attempt.lane].call(shaped)
+                lane = self._lanes[attempt.lane]
+                body = await (assembled(lane.stream(shaped), reader) if shaped.stream else lane.call(shaped))
         except AttemptFailed as failure:
             settle(reader.usage, failure)
             raise
         except TimeoutError:
-            late = AttemptFailed(Category.TIMEOUT, Reached.LOST, "the deadline passed before the provider answered")
+            reached = Reached.STREAMED if reader.committed else Reached.LOST
+            late = AttemptFailed(Category.TIMEOUT, reached, "the deadline passed before the provider answered")
             settle(reader.usage, late)
             raise late from None
         except BaseException:

@@ -12,6 +12,7 @@ from typing import Any
 
 from scribe_router.errors import StreamError
 from scribe_router.exchange import AttemptFailed, Category, Exchange, Json, Reached
+from scribe_router.upstream.assembly import Assembly
 from scribe_router.upstream.events import DONE, Events, StreamReader, for_client
 from scribe_router.upstream.failures import from_exception
 from scribe_router.upstream.thinking import Thoughts
@@ -117,6 +118,21 @@ class Source:
         elif not self._reader.complete:
             raise _incomplete()
         return chunk
+
+
+async def assembled(events: Events, reader: StreamReader) -> Json:
+    """The plain answer of a stream. Raises `AttemptFailed` when it breaks or ends incomplete."""
+    assembly = Assembly()
+    try:
+        async for chunk in events:
+            reader.see(chunk)
+            assembly.add(chunk)
+    except AttemptFailed as failure:
+        failure.reached = Reached.STREAMED if reader.committed else failure.reached
+        raise
+    if not reader.complete:
+        raise _incomplete()
+    return assembly.answer()
 
 
 def _incomplete() -> AttemptFailed:

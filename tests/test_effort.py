@@ -91,3 +91,64 @@ async def test_strict_leaves_out_who_lacks_the_level(router: RouterFrom, sandbox
         with pytest.raises(InvalidRequest, match=why) as caught:
             await sent(strict, sandbox, model, reasoning_effort="medium", fallback_enabled=False)
         assert (caught.value.param, caught.value.code) == ("reasoning_effort", "effort_unavailable")
+
+
+FORCED = {
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+    "tool_choice": "required",
+}
+TOOL_MODELS = """
+model_list:
+  - model_name: never
+    litellm_params: {model: moonshot/kimi-k2.7-code, api_base: BASE/v1, api_key: k}
+    model_info: {input_cost_per_token: 0, output_cost_per_token: 0}
+  - model_name: yields
+    litellm_params: {model: moonshot/kimi-k2.6, api_base: BASE/v1, api_key: k}
+    model_info: {input_cost_per_token: 0, output_cost_per_token: 0}
+  - model_name: takes
+    litellm_params: {model: openai/gpt-4.1, api_base: BASE/v1, api_key: k}
+    model_info: {input_cost_per_token: 0, output_cost_per_token: 0}
+router_settings: {fallbacks: [{never: [takes]}, {yields: [takes]}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "served"),
+    [
+        ("never", FORCED, "takes"),
+        ("never", {**FORCED, "tool_choice": "auto"}, "never"),
+        ("yields", FORCED, "yields"),
+        ("yields", {**FORCED, "reasoning_effort": "none"}, "yields"),
+        ("yields", {"reasoning_effort": "medium"}, "yields"),
+    ],
+)
+async def test_strict_leaves_out_who_takes_no_forced_tool(
+    router: RouterFrom, sandbox: Sandbox, model: str, more: Json, served: str
+) -> None:
+    one = router(TOOL_MODELS.replace("BASE", sandbox.url), {"effort": "strict: true"})
+    answer = await one.serve(Call("chat", {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}))
+    assert answer.exchange.receipt().deployment == served
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "rule", "why"),
+    [
+        ("never", FORCED, "forced_tool", "it cannot be made to call a tool"),
+        ("yields", {**FORCED, "reasoning_effort": "medium"}, "effort", "a forced tool leaves no thinking"),
+    ],
+)
+async def test_strict_refuses_what_nobody_takes(
+    router: RouterFrom, sandbox: Sandbox, model: str, more: Json, rule: str, why: str
+) -> None:
+    one = router(TOOL_MODELS.replace("BASE", sandbox.url), {"effort": "strict: true"})
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "fallback_enabled": False, **more}
+    with pytest.raises(InvalidRequest, match=why) as caught:
+        await one.serve(Call("chat", body))
+    parameter = {"forced_tool": "tool_choice", "effort": "reasoning_effort"}[rule]
+    assert (caught.value.code, caught.value.param, sandbox.received) == (f"{rule}_unavailable", parameter, [])
+
+
+async def test_without_tools_nothing_is_forced(router: RouterFrom, sandbox: Sandbox) -> None:
+    one = router(TOOL_MODELS.replace("BASE", sandbox.url), {"effort": "strict: true"})
+    way = one.plan(Call("chat", {"model": "never", "messages": [], "tool_choice": "required"}))
+    assert way.candidates[0].deployment == "never"

@@ -14,14 +14,14 @@ from scribe_router.config.load import load_config
 from scribe_router.config.resolved import resolved
 from scribe_router.exchange import Call
 from scribe_router.sandbox import Sandbox
-from scribe_router.stream import AnswerStream
+from scribe_router.stream import Answer, AnswerStream
 from tests.support.packages import installed
 from tests.support.raw_server import http, replying
 from tests.support.yaml_text import RouterFrom
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text(encoding="utf-8")
-ROW, CONFIG = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+ROW, CONFIG, QUIRKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 (ENTRY_POINT,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 (PLUGIN,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 HELLO = [{"role": "user", "content": "hello"}]
@@ -49,6 +49,22 @@ async def test_a_row_is_enough_for_openais_format(router: RouterFrom, sandbox: S
         assert (receipt.provider, receipt.model, receipt.lane) == ("acme", "small-1", lane)
         assert receipt.cost is not None
         assert receipt.cost > 0
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("lane", ["wire", "litellm"])
+async def test_quirks_of_its_models(router: RouterFrom, sandbox: Sandbox, lane: str) -> None:
+    row = ROW.replace("https://llm.acme.example/v1", f"{sandbox.url}/v1") + QUIRKS.removeprefix("acme:\n")
+    text = CONFIG.replace("model_info: {", f"model_info: {{lane: {lane}, ")
+    one = router(text, {"providers": row}, {"ACME_API_KEY": "s3"})
+    asked = {"model": "small", "messages": HELLO, "seed": 7, "temperature": 2, "tool_choice": "auto", "logit_bias": {}}
+    answer = await one.serve(Call("chat", asked))
+    assert isinstance(answer, Answer)
+    body = json.loads(sandbox.received[0].body)
+    assert (body["random_seed"], body["temperature"], body["stream"]) == (7, 1, True)
+    assert not body.keys() & {"seed", "tool_choice", "logit_bias"}
+    assert len(answer.exchange.receipt().warnings) == 3
+    assert answer.body["choices"][0]["message"]["content"] == "hello"
 
 
 def test_litellms_own_proxy_gets_it_as_openais(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import OFF, FeaturesPolicy
 from scribe_router.policies.providers import Provider
+from scribe_router.policies.quirks import advice
 from scribe_router.policies.reasoning import CONTROLS, Family, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.registry import Deployment
@@ -149,6 +150,12 @@ class Compiler:
         only_litellm = _only_litellm(params)
         family, features = self.known.reasoning.family(prefix, upstream), self.known.features
         asleep = family is not None and family.hybrid and not features.hybrid_reasoning.enabled
+        quirks, headers = provider.quirks_of(upstream), _headers(hosting, params)
+        _, region = hosting.region
+        theirs = known.mode == "embedding" or (region is not None and region.api_base is not None)
+        for each in advice(quirks, headers, None if theirs else only_litellm):
+            self.document.report((*path, "litellm_params"), each, severity="warning")
+        windows = [only_litellm[each.window] for each in quirks if each.window in only_litellm]
         return Deployment(
             id=info.id or entry.model_name,
             model=entry.model_name,
@@ -164,15 +171,14 @@ class Compiler:
             region=hosting.region[0],
             order=params.order or 0,
             weight=1.0 if params.weight is None else params.weight,
-            headers=MappingProxyType(_headers(hosting, params)),
-            anonymous=provider.wire in ("openai", "other")
-            and not (provider.identity and hosting.region[1] is not None),
+            headers=MappingProxyType(headers),
+            anonymous=provider.wire in ("openai", "other") and not (provider.identity and region is not None),
             params=MappingProxyType(self._defaults(entry, prefix, known)),
             litellm_params=MappingProxyType(only_litellm),
             cap_parameter=provider.cap_parameter,
             price=known.price,
             price_row=known.row,
-            window=known.window,
+            window=windows[0] if windows else known.window,
             max_output=known.most,
             default_output_cap=cap,
             supports=known.supports,
@@ -184,7 +190,10 @@ class Compiler:
             abilities=self.known.capabilities.abilities(upstream),
             think_tags=provider.think_tags,
             family=family.unasked() if family is not None and asleep else family,
-            parameters=frozenset((*provider.parameters, *_defaults(params))),
+            parameters=frozenset(
+                (*provider.parameters, *_defaults(params), *(each for row in quirks for each in row.defaults))
+            ),
+            quirks=quirks,
             cancel=provider.cancel,
             doubt=provider.doubt,
             search=provider.search,

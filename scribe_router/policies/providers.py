@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, RootModel, field_validator, model_validator
 
 from scribe_router.exchange import Lane, Thought
+from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.schema import Shape
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
@@ -72,6 +73,7 @@ class Provider(Shape):
     `headers` go with every request; those of `identity` say who the operator is, and go to the hosts of the row alone:
     not where a deployment's `api_base` leads elsewhere, unless it names its region. An empty one is not sent.
 
+    `quirks` are rows of what its models want otherwise, by a name for each.
     `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
@@ -91,6 +93,7 @@ class Provider(Shape):
     models_with_tools_on_responses: tuple[str, ...] = ()
     cap_includes_thinking: bool | Literal["unknown"] = "unknown"
     parameters: tuple[str, ...] = ()
+    quirks: dict[str, Quirk] = Field(default_factory=dict)
     history: tuple[Thought, ...] | None = None
     think_tags: bool = False
     tool_call_ids: str | None = None
@@ -120,6 +123,8 @@ class Provider(Shape):
             raise ValueError(f"default_region {self.default_region} is not one of its regions")
         if self.lane == "wire" and self.wire != "openai":
             raise ValueError("lane wire forwards bytes in OpenAI's format; this provider's wire is not openai")
+        if self.wire != "openai" and any(each.stream_only for each in self.quirks.values()):
+            raise ValueError("stream_only puts answers in OpenAI's format together; this provider's wire is not openai")
         return self
 
     def region_of_host(self, api_base: str) -> str | None:
@@ -138,6 +143,10 @@ class Provider(Shape):
     def tools_on_responses(self, model: str) -> bool:
         """Whether the provider serves tools for this model only through its Responses API."""
         return any(fnmatchcase(model, pattern) for pattern in self.models_with_tools_on_responses)
+
+    def quirks_of(self, model: str) -> tuple[Quirk, ...]:
+        """The rows that hold for a model, by the provider's own name for it."""
+        return tuple(each for each in self.quirks.values() if each.holds(model))
 
 
 class ProvidersKnowledge(RootModel[dict[str, Provider]]):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, RootModel, model_validator
 
@@ -27,6 +27,8 @@ LEVEL_OF_BUDGET: tuple[tuple[int, Level], ...] = (
 )
 # Every field that any vendor reads its thinking from: none of them travels to a vendor that does not know it.
 CONTROLS = ("reasoning_effort", "thinking_budget", "thinking", "reasoning", "enable_thinking", "think", "output_config")
+# What becomes of a tool that a request forces (`tool_choice`: `required`, or one by its name).
+ForcedTools = Literal["any", "unthinking", "required", "never"]
 VISIBLE = 1_024  # tokens of the output cap that are kept for what the caller reads
 
 
@@ -46,6 +48,8 @@ class Family(Shape):
     Each level is what is written into the body, or the name of the level that stands in for it. `default` is what the
     model does when nothing is said. `native` are this vendor's own fields, which a client may use as they are. `never`
     are parameters that the models refuse, `never_thinking` those that they refuse while they think; they are left out.
+    `forced_tools` are those that they take: `any`, any while they do not think (`unthinking`: the thinking gives way
+    for that turn), `required` alone and no tool by its name, or `never` (the model decides).
     """
 
     providers: tuple[str, ...] = Field(min_length=1)
@@ -62,6 +66,7 @@ class Family(Shape):
     native: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     never_thinking: tuple[str, ...] = ()
+    forced_tools: ForcedTools = "any"
     note: str | None = None
 
     @model_validator(mode="after")
@@ -90,6 +95,20 @@ class Family(Shape):
     def unasked(self) -> "Family":
         """The same models, that are never asked to think."""
         return self.model_copy(update={**dict.fromkeys(LEVELS[1:], "none"), "native": (), "budget": None})
+
+    def level(self, body: Mapping[str, Any], encoded: "Encoded | None" = None) -> Level:
+        """The level at which a body is answered: what was `encoded` for it, else its own words, else the default."""
+        # An `output_config` says how much effort an answer is worth, whether it is thought about or not.
+        wish = encoded or asked({name: body[name] for name in body if name != "output_config"}, ())
+        return self.default if wish is None else wish.level
+
+    def forces(self, *, thinking: bool) -> ForcedTools:
+        """Which forced tools are taken by a model that was to think, or not to."""
+        if self.forced_tools != "unthinking":
+            return self.forced_tools
+        if not thinking:
+            return "any"
+        return "unthinking" if self.sent("none")[0] == "none" else "never"
 
     def matches(self, provider: str, model: str) -> int:
         """How well it fits: the length of the longest pattern; 0 for not at all."""
@@ -178,6 +197,21 @@ def _tokens(value: Any) -> int | None:
 
 def _of_tokens(tokens: int) -> Asked:
     return Asked(next(level for least, level in LEVEL_OF_BUDGET if tokens >= least), tokens)
+
+
+def forced_tool(body: Mapping[str, Any]) -> str | None:
+    """The name of the tool that a request forces, empty where any will do; None where none is forced."""
+    choice = body.get("tool_choice")
+    if choice in ("required", "any"):
+        return ""
+    return tool_name(choice) or None
+
+
+def tool_name(tool: Any) -> str:
+    """The name in a tool, or in the choice of one; empty without."""
+    inside = (tool.get("function") or tool.get("custom")) if isinstance(tool, Mapping) else None
+    name = inside.get("name") if isinstance(inside, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def encode(family: Family, wish: Asked, cap: int) -> Encoded:

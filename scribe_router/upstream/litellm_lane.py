@@ -32,8 +32,10 @@ PINNED: Mapping[str, Any] = MappingProxyType(
     {"num_retries": 0, "max_retries": 0, "disable_fallbacks": True, "drop_params": False}
 )
 # As an argument `metadata` is for LiteLLM's own callbacks, `user` reaches only those models that it knows, and
-# `reasoning_effort` loses its level at some providers.
-NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user", "reasoning_effort"}})
+# `reasoning_effort` loses its level at some providers. It takes a forced tool from Moonshot's and Mistral's models (and
+# writes a turn of its own instead), moves a temperature, and refuses what Mistral takes.
+TOUCHED = {"reasoning_effort", "tool_choice", "temperature", "n", "presence_penalty", "frequency_penalty"}
+NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user"} | TOUCHED})
 # What it translates, beyond OpenAI's names.
 OWN: Mapping[str, frozenset[str]] = MappingProxyType(
     {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
@@ -216,8 +218,10 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
     else:
         named["allowed_openai_params"] = sorted(named)  # it knows of no model but two that takes dimensions
     nobody = _NOBODY if shaped.deployment.anonymous and any(name in os.environ for name in _SOMEBODY) else {}
-    if headers := {**nobody, **shaped.deployment.headers}:
-        named["extra_headers"] = headers
+    if headers := {**nobody, **shaped.headers}:
+        # In lower case LiteLLM takes the values out that it does not know.
+        betas = {name: "Anthropic-Beta" for name in headers if name.lower() == "anthropic-beta"}
+        named["extra_headers"] = {betas.get(name, name): value for name, value in headers.items()}
     return named
 
 
@@ -225,9 +229,10 @@ def as_arguments(shaped: Shaped) -> frozenset[str]:
     """The names that LiteLLM has to translate; in the body it would send them as they are, or not know of them."""
     deployment, wire = shaped.deployment, shaped.deployment.wire
     known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
-    # Without it LiteLLM refuses a temperature; and the Responses API has another place for it.
-    told = {"reasoning_effort"} if deployment.provider == "openai" and deployment.family is not None else set()
-    return known | told
+    if deployment.provider != "openai":
+        return known
+    # The Responses API has other places for them; and without an effort LiteLLM refuses a temperature.
+    return known | (TOUCHED if deployment.family is not None else TOUCHED - {"reasoning_effort"})
 
 
 def warm_up() -> None:

@@ -15,8 +15,10 @@ from scribe_router.policies.caching import marked
 from scribe_router.policies.history import readable
 from scribe_router.policies.parameters import OURS
 from scribe_router.policies.providers import lacks_search
-from scribe_router.policies.reasoning import CONTROLS, LEVELS, VISIBLE, Asked, Encoded, Family, asked, encode
+from scribe_router.policies.quirks import headers
+from scribe_router.policies.reasoning import CONTROLS, LEVELS, VISIBLE, Asked, Encoded, asked, encode
 from scribe_router.registry import Deployment
+from scribe_router.upstream.accepted import accepted
 
 CAPS = ("max_completion_tokens", "max_tokens")
 _OUR_METADATA = ("task", "experiment_unit", "tags")
@@ -58,19 +60,24 @@ class Shaped:
         plain = self.body if self.plain is None else self.plain
         body = {**plain, self.deployment.cap_parameter: cap}
         family = self.deployment.family
-        if family is None:
-            return replace(self, cap=cap, body=body)
-        effort = None if self.wish is None else encode(family, self.wish, cap)
-        body, left_out = _accepted(body, family, effort)
+        effort = None if self.wish is None or family is None else encode(family, self.wish, cap)
+        body, effort, left_out = accepted(body, self.deployment, effort)
         return replace(self, cap=cap, body=body, left_out=left_out, effort=effort, plain=plain)
 
     @property
     def said(self) -> str:
         """The wish and what became of it: `requested=max; sent=high; degraded: max is not available`."""
-        if self.wish is None or self.effort is None:
+        if self.effort is None:
             return ""
         degraded = f"; degraded: {self.effort.degraded}" if self.effort.degraded else ""
-        return f"requested={self.wish}; sent={self.effort.level}{degraded}"
+        wish = self.wish or asked(self.plain or {}, ()) or "default"
+        return f"requested={wish}; sent={self.effort.level}{degraded}"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The deployment's headers, and those that its quirks add for this body."""
+        own, rows = self.deployment.headers, self.deployment.quirks
+        return headers(rows, own, self.body, len(self.encoded())) if any(row.headers for row in rows) else own
 
     def encoded(self) -> bytes:
         """The body as JSON bytes."""
@@ -159,18 +166,6 @@ def _check_effort(body: Json) -> None:
         hint = did_you_mean(effort, LEVELS) or f"; it is one of {', '.join(LEVELS)}, auto"
         message = f"there is no reasoning_effort {effort[:32]!r}{hint}"
         raise InvalidRequest(message, code="invalid_value", param="reasoning_effort")
-
-
-def _accepted(body: Json, family: Family, effort: Encoded | None) -> tuple[Json, tuple[str, ...]]:
-    """The body with the effort in it, and without what these models refuse; what was left out, in words."""
-    level = family.default if effort is None else effort.level
-    refused = (*family.never, *(family.never_thinking if level != "none" else ()))
-    said = tuple(f"{name} is not sent: {body['model']} refuses it" for name in dict.fromkeys(refused) if name in body)
-    kept = {name: value for name, value in body.items() if name not in refused}
-    for name, value in ({} if effort is None else effort.fields).items():
-        both = isinstance(value, Mapping) and isinstance(kept.get(name), Mapping)
-        kept[name] = {**kept[name], **value} if both else value
-    return kept, said
 
 
 def _take_cap(body: Json, deployment: Deployment) -> int | None:

@@ -65,7 +65,7 @@ class WireLane:
             "Content-Type": "application/json",
             "User-Agent": f"scribe-router/{__version__}",
             **({"Authorization": f"Bearer {deployment.api_key}"} if deployment.api_key else {}),
-            **deployment.headers,
+            **shaped.headers,
         }
         url = f"{deployment.api_base}{PATHS[shaped.api]}"
         body = shaped.encoded()

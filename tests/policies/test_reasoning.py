@@ -18,6 +18,7 @@ from scribe_router.policies.reasoning import (
     ReasoningKnowledge,
     asked,
     encode,
+    forced_tool,
 )
 
 SHIPPED_ROWS = ReasoningKnowledge.model_validate(load(SHIPPED / "policies" / "reasoning.yaml").data)
@@ -47,6 +48,9 @@ LEVELED: dict[str, Any] = {
         ("anthropic", "claude-sonnet-5-5", "claude-sonnet-5.5"),
         ("anthropic", "claude-sonnet-5-20260101", "claude-5"),
         ("anthropic", "claude-haiku-4-5-20251001", "claude-4.5"),
+        ("anthropic", "claude-opus-4-5-20251101", "claude-opus-4.5"),
+        ("dashscope", "qwen3-235b-a22b-thinking-2507", "qwq"),
+        ("dashscope", "qwen3-235b-a22b", "qwen"),
         ("gemini", "gemini-3.1-pro-preview", "gemini-4"),
         ("gemini", "gemini-3.1-flash-lite", "gemini-3"),
         ("dashscope", "qwen3-coder-plus", "qwen-coder"),
@@ -120,3 +124,53 @@ def test_a_budget_leaves_room_to_answer(name: str, level: Level, tokens: int | N
 def test_a_family_that_makes_no_sense(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Family.model_validate({**LEVELED, **change})
+
+
+@pytest.mark.parametrize(
+    ("takes", "none", "thinking", "forces"),
+    [
+        ("any", {}, True, "any"),
+        ("required", {}, True, "required"),
+        ("never", {}, False, "never"),
+        ("unthinking", {}, True, "unthinking"),
+        ("unthinking", {}, False, "any"),
+        ("unthinking", "low", True, "never"),  # its thinking cannot give way
+    ],
+)
+def test_forced_tools(takes: str, none: Any, forces: str, *, thinking: bool) -> None:
+    family = Family.model_validate({**LEVELED, "minimal": "low", "none": none, "forced_tools": takes})
+    assert family.forces(thinking=thinking) == forces
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({}, None),
+        ({"tool_choice": "auto"}, None),
+        ({"tool_choice": "none"}, None),
+        ({"tool_choice": "required"}, ""),
+        ({"tool_choice": "any"}, ""),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "f"),
+        ({"tool_choice": {"type": "custom", "custom": {"name": "c"}}}, "c"),
+        ({"tool_choice": {"type": "function"}}, None),
+        ({"tool_choice": {"function": {"name": 5}}}, None),
+        ({"tool_choice": ["f"]}, None),
+    ],
+)
+def test_which_tool_is_forced(body: dict[str, Any], name: str | None) -> None:
+    assert forced_tool(body) == name
+
+
+@pytest.mark.parametrize(
+    ("family", "body", "level"),
+    [
+        ("claude-4.5", {}, "none"),
+        ("claude-4.5", {"thinking": {"type": "enabled", "budget_tokens": 5_000}}, "medium"),
+        ("kimi-k2.5", {}, "medium"),
+        ("kimi-k2.5", {"thinking": {"type": "disabled"}}, "none"),
+        ("claude-4.6", {"output_config": {"effort": "high"}}, "none"),
+        ("claude-sonnet-5.5", {"thinking": {"type": "between_tools"}}, "high"),
+    ],
+)
+def test_the_level_of_a_vendors_own_words(family: str, body: dict[str, Any], level: str) -> None:
+    assert SHIPPED_ROWS.root[family].level(body) == level

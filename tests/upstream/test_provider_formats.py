@@ -140,7 +140,8 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("anthropic", {"temperature": 0.5, "stop": ["X"]}, {"temperature": 0.5, "stop_sequences": ["X"]}),
     ("anthropic", {"user": "u", "metadata": {"task": "t", "a": "b"}}, {"metadata": {"user_id": "u"}}),
     ("anthropic", {"tools": TOOLS, "tool_choice": "required"}, {"tool_choice": {"type": "any"}}),
-    ("anthropic", {"top_k": 5, "thinking": THINKING}, {"top_k": 5, "thinking": THINKING}),
+    ("anthropic", {"top_k": 5}, {"top_k": 5}),
+    ("anthropic", {"top_k": 5, "thinking": THINKING}, {"top_k": None, "thinking": THINKING}),
     ("anthropic", {"response_format": FORMAT}, {"output_format": {"type": "json_schema", "schema": SCHEMA}}),
     ("gemini", {"max_tokens": 77}, {"generationConfig": {"max_output_tokens": 77}}),
     (
