@@ -67,7 +67,7 @@ def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, 
         candidate.deployment,
         _provider(deployment),
         candidate.lane,
-        f"{candidate.window:,}" if candidate.window else "unknown",
+        _tokens(candidate.window),
         _price(deployment.price),
         f"{candidate.via}: {candidate.score}" if candidate.score else candidate.via,
     )
@@ -119,6 +119,23 @@ def listing(registry: Registry) -> str:
     """Every name with what is behind it: what can be used, and in brackets what cannot and why."""
     rows = [("name", "kind", "behind it"), *(_entry(name, registry) for name in registry.names())]
     return "\n".join(line[2:] for line in _rows(rows))
+
+
+def facts_table(registry: Registry) -> str:
+    """Every deployment with its window, prices and abilities."""
+    head = ("model", "deployment", "provider", "window", "output", "usd in/out per million", "can", "")
+    lines = [
+        (
+            *(each.model, each.id, _provider(each), *map(_tokens, (each.window, each.max_output)), _price(each.price)),
+            *(", ".join(sorted(each.supports)) or "-", each.missing or ""),
+        )
+        for each in registry.deployments.values()
+    ]
+    return "\n".join(line[2:] for line in _rows([head, *lines]))
+
+
+def _tokens(size: int | None) -> str:
+    return f"{size:,}" if size else "unknown"
 
 
 def _entry(name: str, registry: Registry) -> tuple[str, str, str]:

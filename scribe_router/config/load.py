@@ -79,7 +79,7 @@ class _Building:
         self.migrations, _ = files.knowledge("migrations", MigrationsKnowledge)
         self.reasoning, _ = files.knowledge("reasoning", ReasoningKnowledge)
         self.capabilities, _ = files.knowledge("capabilities", CapabilitiesKnowledge)
-        self.prices = files.prices()
+        self.prices = files.prices(self.providers.root if self.providers is not None else ())
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
         self.effort, self.effort_file = files.policy("effort", EffortPolicy)

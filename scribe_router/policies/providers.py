@@ -37,7 +37,7 @@ class Provider(Shape):
     `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
-    `input`, or `zero`.
+    `input`, or `zero`. With `catalogue`, its list of models says what they cost, which `models sync` keeps.
     """
 
     wire: Wire = "other"
@@ -55,6 +55,7 @@ class Provider(Shape):
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
+    catalogue: bool = False
     regions: dict[str, Region] = Field(default_factory=dict)
     note: str | None = None
 
