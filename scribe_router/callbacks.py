@@ -140,7 +140,7 @@ class Scribe(Hooks):
 
     def _deployment(self, books: Books, hooked: Hooked) -> Deployment | None:
         """The deployment that LiteLLM chose; None for what cannot be counted."""
-        found = books.registry.deployments.get(hooked.deployment)
+        found = books.registry.chosen(hooked.deployment, hooked.model)
         if hooked.api is None:
             stranger = f"LiteLLM's {hooked.kind} cannot be counted"
         elif found is None or hooked.model not in (found.litellm_model, found.upstream_model):

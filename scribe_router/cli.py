@@ -93,9 +93,10 @@ def check(
         return
     for warning in found.warnings:
         typer.echo(f"note: {warning}")
+    wildcards = f", {len(found.wildcards)} wildcards" if found.wildcards else ""
     typer.echo(
         f"ok: {len(found.deployments)} deployments of {len(found.models)} models, {len(found.groups)} groups, "
-        f"{len(found.aliases)} aliases, {len(found.budgets.limits)} limits; version {found.version}"
+        f"{len(found.aliases)} aliases, {len(found.budgets.limits)} limits{wildcards}; version {found.version}"
     )
 
 

@@ -18,8 +18,9 @@ _CLASSES = {
 
 
 def offers(registry: Registry) -> list[Json]:
-    """Every name that something can serve now."""
-    found = (offer(name, registry) for name in registry.names())
+    """Every name that something can serve now; of a wildcard those that its provider's catalogue lists."""
+    members = (name for wildcard in registry.wildcards for name in wildcard.members)
+    found = (offer(name, registry) for name in dict.fromkeys((*registry.names(), *members)))
     return [each for each in found if each is not None]
 
 
@@ -30,8 +31,7 @@ def offer(name: str, registry: Registry) -> Json | None:
     it has none.
     """
     tiers = registry.members(registry.resolve(name))
-    rows = [registry.deployments[each] for tier in tiers for model in tier for each in registry.models[model]]
-    usable = [each for each in rows if each.missing is None]
+    usable = [each for tier in tiers for model in tier for each in registry.behind(model) if each.missing is None]
     if not usable:
         return None
     prices = {each.price for each in usable}
@@ -70,8 +70,8 @@ def _exact(pico: int) -> str:
 
 
 def deployments(registry: Registry) -> list[Json]:
-    """Every deployment with its facts; `missing` says why it cannot be used."""
-    return [_deployment(each) for each in registry.deployments.values()]
+    """Every deployment with its facts, a wildcard's row as one; `missing` says why it cannot be used."""
+    return [_deployment(each) for each in (*registry.deployments.values(), *(each.row for each in registry.wildcards))]
 
 
 def _deployment(each: Deployment) -> Json:

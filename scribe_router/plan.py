@@ -12,7 +12,7 @@ from scribe_router.errors import InvalidRequest, ModelNotFound
 from scribe_router.exchange import Category, Lane, Level
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
-from scribe_router.policies.migrations import migrate
+from scribe_router.policies.migrations import migrate, retired
 from scribe_router.policies.prices import bound
 from scribe_router.policies.reasoning import LEVELS
 from scribe_router.policies.routing import AUTO, WEIGHTED, in_order
@@ -117,10 +117,15 @@ def _known_name(request: Facts, registry: Registry, snapshot: Snapshot) -> tuple
     name = request.model or default
     if not name:
         raise InvalidRequest("model is missing, and no default is configured", code="missing_field", param="model")
-    if registry.members(registry.resolve(name)):
-        return name, []
-    if name == AUTO and (chosen := registry.routing.chosen(request)) is not None:
-        return chosen, []
+    target = registry.resolve(name)
+    routed = bool(registry.routes(target))
+    if name == AUTO and (routed or not registry.members(target)):
+        chosen = registry.routing.chosen(request)
+        if chosen is not None:
+            return chosen, []
+    if registry.members(target):
+        gone = retired(registry.migrations, name, snapshot.today) if routed else ()
+        return next(((each.name, [each.warning]) for each in gone if registry.sold(each.name)), (name, []))
     migrated = migrate(registry.migrations, name, snapshot.today)
     if migrated is None:
         hint = did_you_mean(name, registry.names()) or "; /v1/models lists them"
@@ -156,7 +161,7 @@ class _Planner:
         return sorted(found, key=lambda each: not self._preferred(each)) if self.request.provider else found
 
     def _preferred(self, candidate: Candidate) -> bool:
-        return self.registry.deployments[candidate.deployment].provider == self.request.provider
+        return self.registry.deployment(candidate.deployment).provider == self.request.provider
 
     def surprises(self, name: str, primary: list[Candidate]) -> list[str]:
         """What the caller should hear about, although the request can be served."""
@@ -198,13 +203,15 @@ class _Planner:
                         yield source, target
 
     def _sources(self, name: str, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """The names whose lists hold for `name`: its own; else that of what an alias stands for; else, for a group,
-        those of its members. So a group needs no list, and one that has a list (`[]` too) is taken at its word.
+        """The names whose lists hold for `name`: its own; else that of what an alias stands for, or of the wildcard
+        that serves it; else, for a group, those of its members. So a group needs no list, and one that has a list
+        (`[]` too) is taken at its word.
 
         LiteLLM looks only under the name that the caller used, and would go from such a group to the last resort.
         """
         target = self.registry.resolve(name)
-        own = next((each for each in (name, target) if each in table), None)
+        patterns = (each.row.model for each in self.registry.routes(target))
+        own = next((each for each in (name, target, *patterns) if each in table), None)
         if own is not None:
             return (own,)
         if target not in self.registry.groups:
@@ -237,7 +244,7 @@ class _Planner:
     def _drawn(self, target: str) -> Iterator[list[Deployment]]:
         """The deployments behind a model or group, tier by tier, each as its orders and weights and the seed say."""
         for tier in self.registry.members(target):
-            members = [self.registry.deployments[each] for model in tier for each in self.registry.models[model]]
+            members = [each for model in tier for each in self.registry.behind(model)]
             yield in_order(members, self.snapshot.seed)
 
     def _may_serve(self, deployment: Deployment) -> bool:

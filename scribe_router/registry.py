@@ -4,13 +4,14 @@ Built once by `config` and never changed; a reload builds a new one. It knows ne
 it holds no LiteLLM type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
 from scribe_router.exchange import Category, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
+from scribe_router.names import matched
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
@@ -81,6 +82,28 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Wildcard:
+    """A route for every name that a pattern with one `*` matches. `row` is its deployment, with patterns in place of
+    names; `of` makes the one for what stands for `*`. `members` are the names that are known to be behind it."""
+
+    row: Deployment
+    of: Callable[[str], Deployment]
+    members: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> str:
+        """The pattern of its deployments' ids."""
+        return self.row.id if "*" in self.row.id else f"{self.row.id}/*"
+
+
+def longest(wildcards: Iterable[Wildcard], name: str) -> tuple[Wildcard, ...]:
+    """Those with the longest pattern that matches a name."""
+    found = [each for each in wildcards if matched(each.row.model, name) is not None]
+    pattern = max((each.row.model for each in found), key=len, default="")
+    return tuple(each for each in found if each.row.model == pattern)
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """A name for an ordered list of models. `tiers` are tried in order; equal priority shares traffic, as `strategy`
     says."""
@@ -124,6 +147,7 @@ class Registry:
     effort: EffortPolicy = field(default_factory=EffortPolicy)
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
     price_map: str = ""
+    wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
@@ -152,4 +176,42 @@ class Registry:
         """The models behind a model's or group's name, in tiers; empty when nobody has the name."""
         if name in self.groups:
             return self.groups[name].tiers
-        return ((name,),) if name in self.models else ()
+        return ((name,),) if name in self.models or self.routes(name) else ()
+
+    def routes(self, name: str) -> tuple[Wildcard, ...]:
+        """The wildcards that serve a name which nothing else has."""
+        if name in self.models or name in self.groups or name in self.aliases:
+            return ()
+        return longest(self.wildcards, name)
+
+    def sold(self, name: str) -> bool:
+        """Whether a name is configured; or a wildcard serves it, and its catalogue, where it has one, lists it."""
+        routes = self.routes(name)
+        if not routes:
+            return bool(self.members(name))
+        return any(not each.members or name in each.members for each in routes)
+
+    def behind(self, model: str) -> tuple[Deployment, ...]:
+        """The deployments of a model, also of one that only a wildcard serves."""
+        if model in self.models:
+            return tuple(self.deployments[each] for each in self.models[model])
+        return tuple(each.of(matched(each.row.model, model) or "") for each in self.routes(model))
+
+    def deployment(self, identity: str) -> Deployment:
+        """A deployment by its id, also one that a wildcard makes. Raises `KeyError`."""
+        if identity in self.deployments:
+            return self.deployments[identity]
+        parts = ((each, matched(each.ids, identity)) for each in self.wildcards)
+        made = [(len(each.ids), each.of(part)) for each, part in parts if part is not None]
+        if not made:
+            raise KeyError(identity)
+        return max(made, key=lambda each: each[0])[1]
+
+    def chosen(self, identity: str, upstream: str) -> Deployment | None:
+        """The deployment that LiteLLM chose for a model of the provider's, by its row's id; None for a stranger."""
+        for each in self.wildcards:
+            patterns = (each.row.litellm_model, each.row.upstream_model) if each.row.id == identity else ()
+            parts = (matched(pattern, upstream) for pattern in patterns)
+            if (part := next(filter(None, parts), None)) is not None:
+                return each.of(part)
+        return self.deployments.get(identity)

@@ -199,7 +199,7 @@ class Router(PythonApi):
 
     async def _attempt(self, exchange: Exchange, candidate: Candidate, deadline: float) -> Answer | AnswerStream:
         """One upstream attempt. Whatever happens after the reservation, it is settled exactly once."""
-        deployment = self.registry.deployments[candidate.deployment]
+        deployment = self.registry.deployment(candidate.deployment)
         shaped = shape(exchange.call, deployment, exchange.plan.auto if exchange.plan else None, candidate.lane)
         attempt = Attempt(
             id=f"at-{secrets.token_hex(12)}",
@@ -282,7 +282,8 @@ class Router(PythonApi):
         """Open what the first calls would wait for: the ledger, and LiteLLM, which takes some seconds to import."""
         with suppress(StoreUnavailable):
             await self.ledger.flush()
-        if any(each.lane == "litellm" and not each.missing for each in self.registry.deployments.values()):
+        deployments, rows = self.registry.deployments.values(), (each.row for each in self.registry.wildcards)
+        if any(each.lane == "litellm" and not each.missing for each in (*deployments, *rows)):
             await asyncio.to_thread(warm_up)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

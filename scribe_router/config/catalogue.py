@@ -12,6 +12,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from scribe_router.names import MODEL
+
 Entry = Mapping[str, Any]
 Entries = Mapping[str, Entry]
 FOLDER = "catalogues"
@@ -28,7 +30,6 @@ PRICES = {
 }
 EACH = ("request", "image", "web_search")
 VARIABLE = "-1"  # what OpenRouter writes where the price depends on the model that it picks
-_ID = re.compile(r"[A-Za-z0-9~][\w.:/+~-]{0,199}")
 _PRICE = re.compile(r"\d{1,6}(\.\d{1,24})?([eE]-\d{1,2})?")
 
 
@@ -39,7 +40,7 @@ def parse(models: Iterable[Any]) -> tuple[dict[str, Entry], list[str]]:
     for place, model in enumerate(models):
         name = model.get("id") if isinstance(model, Mapping) else None
         try:
-            if not isinstance(name, str) or not _ID.fullmatch(name):
+            if not isinstance(name, str) or not MODEL.fullmatch(name):
                 raise ValueError("it has no usable id")
             if name in entries:
                 raise ValueError("it stands there twice; the first one counts")

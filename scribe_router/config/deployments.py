@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -13,14 +14,15 @@ from scribe_router.config.problems import Path_
 from scribe_router.config.schema import IGNORED_PARAMS, NOT_FOR_LITELLM, LiteLLMParams, ModelEntry
 from scribe_router.config.shapes import found
 from scribe_router.litellm_names import DEPLOYMENT
-from scribe_router.names import did_you_mean
+from scribe_router.names import did_you_mean, matched
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.providers import Provider
 from scribe_router.policies.reasoning import CONTROLS, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
-from scribe_router.registry import Deployment
+from scribe_router.registry import Deployment, Wildcard
 
+MADE = 1024  # deployments that a wildcard keeps at hand; making one takes some 100 µs
 # The operator's defaults for the request's body; all else in litellm_params is for LiteLLM itself.
 BODY_DEFAULTS = frozenset(
     "temperature top_p max_tokens max_completion_tokens frequency_penalty presence_penalty seed stop user "
@@ -48,11 +50,23 @@ class Compiler:
     def __init__(self, document: Document, known: Known) -> None:
         self.document, self.known = document, known
 
-    def deployments(self, entries: list[ModelEntry]) -> list[Deployment]:
-        """The deployments of the entries without a mistake."""
+    def deployments(self, entries: list[ModelEntry]) -> tuple[list[Deployment], list[Wildcard]]:
+        """The deployments and the wildcards of the entries without a mistake."""
         self._identities(entries)
-        compiled = (self._compile(entry, ("model_list", index)) for index, entry in enumerate(entries))
-        return [each for each in compiled if each is not None]
+        compiled = [self._compile(entry, ("model_list", index)) for index, entry in enumerate(entries)]
+        found = [each for each in compiled if isinstance(each, Deployment)]
+        wildcards = [each for each in compiled if isinstance(each, Wildcard)]
+        for index, one in enumerate(compiled):
+            if one is not None:
+                self._given_away(("model_list", index, "model_info", "id"), one, wildcards)
+        return found, wildcards
+
+    def _given_away(self, path: Path_, one: Deployment | Wildcard, wildcards: list[Wildcard]) -> None:
+        """An id of its own that a wildcard makes as well: one would be taken for the other."""
+        row, ids = (one.row, one.ids.replace("*", "x")) if isinstance(one, Wildcard) else (one, one.id)
+        for each in wildcards if row.id != row.model else ():
+            if each is not one and matched(each.ids, ids) is not None:
+                self.document.report(path, f"{row.id} is also an id of what {each.row.model} makes; name it otherwise")
 
     def _identities(self, entries: list[ModelEntry]) -> None:
         names = Counter(entry.model_name for entry in entries)
@@ -70,7 +84,7 @@ class Compiler:
             if own is not None:
                 first.setdefault(own, index)
 
-    def _compile(self, entry: ModelEntry, path: Path_) -> Deployment | None:
+    def _compile(self, entry: ModelEntry, path: Path_) -> Deployment | Wildcard | None:
         self._names(entry, path)
         self._keys(entry, path)
         check_row(self.document, (*path, "model_info"), entry.model_info.model_extra or {})
@@ -87,17 +101,36 @@ class Compiler:
         cap = self._cap(entry, known, path)
         if self.document.wrong(path):
             return None
-        return self._deployment(entry, path, hosting, known, cap)
+        row = self._deployment(entry, path, hosting, known, cap)
+        return self._wildcard(row, entry, path, hosting) if "*" in entry.model_name else row
+
+    def _wildcard(self, row: Deployment, entry: ModelEntry, path: Path_, hosting: Hosting) -> Wildcard:
+        """What its deployments turn out to be is looked up when they are asked for; nobody reads problems then."""
+        later = Compiler(Document(self.document.name, references=self.document.references), self.known)
+
+        @lru_cache(maxsize=MADE)
+        def of(part: str) -> Deployment:
+            info = entry.model_info.model_copy(update={"id": wildcard.ids.replace("*", part)})
+            params = entry.litellm_params.model_copy(update={"model": row.litellm_model.replace("*", part)})
+            named = {"model_name": row.model.replace("*", part), "litellm_params": params, "model_info": info}
+            one = entry.model_copy(update=named)
+            known = facts(later.document, path, one, self.known.prices, hosting.region)
+            return later._deployment(one, path, hosting, known, later._cap(one, known, path))
+
+        listed = (name for name, facts in self.known.prices.items() if "catalogue" in facts)
+        parts = filter(None, (matched(row.litellm_model, name) for name in listed))
+        wildcard = Wildcard(row, of, tuple(row.model.replace("*", part) for part in parts))
+        return wildcard
 
     def _names(self, entry: ModelEntry, path: Path_) -> None:
         model, at = entry.litellm_params.model, (*path, "litellm_params", "model")
         prefix, slash, upstream = model.partition("/")
         if not slash or not prefix or not upstream:
             self.document.report(at, f"expected provider/model, {found(self.document, at, model)}")
-        elif "*" in model:
-            self.document.report(at, "wildcard routes are not supported; list each model")
-        if "*" in entry.model_name:
-            self.document.report((*path, "model_name"), "wildcard routes are not supported; list each model")
+        elif "*" in prefix or model.count("*") > 1 or ("*" in model) != ("*" in entry.model_name):
+            self.document.report(at, "a wildcard is one * in model_name, and one after the provider here: openrouter/*")
+        if entry.model_name.count("*") > 1 or (entry.model_info.id or "").count("*") > ("*" in entry.model_name):
+            self.document.report((*path, "model_name"), "a wildcard is one * in model_name, and at most one in its id")
         other = entry.litellm_params.custom_llm_provider
         if slash and other not in (None, prefix):
             at = (*path, "litellm_params", "custom_llm_provider")

@@ -37,6 +37,7 @@ NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadat
 OWN: Mapping[str, frozenset[str]] = MappingProxyType(
     {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
 )
+MOST_FED = 4096  # a wildcard makes a deployment of every name that a client thinks of
 _generations = itertools.count(1)
 
 
@@ -129,7 +130,7 @@ class LiteLLMLane:
 
     def __init__(self) -> None:
         self.generation = next(_generations)
-        self._fed: set[str] = set()
+        self._fed: dict[str, None] = {}
         # The collector may run this inside `add`, so it only leaves a note; the next `add` or `close` reads it.
         weakref.finalize(self, _process.leaving.extend, self._fed)
 
@@ -169,7 +170,11 @@ class LiteLLMLane:
         identity = f"{deployment.id}@{self.generation}"
         if identity not in self._fed:
             await asyncio.to_thread(_process.add, identity, deployment)
-            self._fed.add(identity)
+            self._fed[identity] = None
+            if len(self._fed) > MOST_FED:
+                oldest = next(iter(self._fed))
+                del self._fed[oldest]
+                _process.leaving.append(oldest)
         return identity
 
     def close(self) -> None:
