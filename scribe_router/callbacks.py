@@ -130,7 +130,7 @@ class Scribe(Hooks):
         attempt = _attempt(deployment)
         exchange = Exchange(hooked.exchange, call, hooked.principal, books.registry.version, attempt.started)
         shaped = await books.accounts.reserve(exchange, attempt, shape(call, deployment))
-        self._open[attempt.id] = _Open(attempt, deployment, books.accounts)
+        self._open[attempt.id] = _Open(attempt, shaped.deployment, books.accounts)
         try:
             self.mark(hooked, attempt.id)
             return hooked.written(shaped)
@@ -143,7 +143,7 @@ class Scribe(Hooks):
         found = books.registry.chosen(hooked.deployment, hooked.model)
         if hooked.api is None:
             stranger = f"LiteLLM's {hooked.kind} cannot be counted"
-        elif found is None or hooked.model not in (found.litellm_model, found.upstream_model):
+        elif found is None or hooked.model not in (found.litellm_model, found.litellm_model.partition("/")[2]):
             stranger = f"{hooked.deployment or hooked.model} is not a deployment of the router's configuration"
         else:
             return found

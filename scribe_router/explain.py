@@ -69,8 +69,13 @@ def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, 
         candidate.lane,
         _tokens(candidate.window),
         _price(deployment.price),
-        f"{candidate.via}: {candidate.score}" if candidate.score else candidate.via,
+        _reason(candidate),
     )
+
+
+def _reason(candidate: Candidate) -> str:
+    mode = f", mode {candidate.mode}" if candidate.mode else ""
+    return f"{candidate.via}{mode}{f': {candidate.score}' if candidate.score else ''}"
 
 
 def _effort(deployment: Deployment, plan: Plan) -> tuple[str, str]:

@@ -42,7 +42,8 @@ class Snapshot:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A deployment that may serve the request. `via` is the way that led to it, `window` is in tokens; `fallback` says
-    that it does not belong to what was asked for. `score` is what its place rests on, in words."""
+    that it does not belong to what was asked for. `score` is what its place rests on, in words, `mode` the provider's
+    routing mode."""
 
     deployment: str
     model: str
@@ -51,6 +52,7 @@ class Candidate:
     window: int | None = None
     fallback: bool = False
     score: str = ""
+    mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,9 @@ class Plan:
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     """The plan of a request. Raises `ModelNotFound` (with the nearest name) and `InvalidRequest`."""
-    name, warnings = _known_name(request, registry, snapshot)
-    planner = _Planner(request, registry, snapshot)
+    asked, mode = _mode(_asked(request, registry), registry)
+    name, warnings = _known_name(asked, request, registry, snapshot)
+    planner = _Planner(request, registry, snapshot, mode)
     target = registry.resolve(name)
     primary = planner.primary(name)
     if not primary and all(each.rule == "mode" for each in planner.excluded.values()):
@@ -111,12 +114,28 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     )
 
 
-def _known_name(request: Facts, registry: Registry, snapshot: Snapshot) -> tuple[str, list[str]]:
-    """The name that is planned for, and a warning when it is the successor of the one that was asked for."""
+def _asked(request: Facts, registry: Registry) -> str:
     default = registry.routing.default_model if request.api == "chat" else registry.routing.default_embedding_model
     name = request.model or default
     if not name:
         raise InvalidRequest("model is missing, and no default is configured", code="missing_field", param="model")
+    return name
+
+
+def _mode(name: str, registry: Registry) -> tuple[str, str | None]:
+    """The name without the routing mode that it ends in, where somebody behind it has that mode; and the mode."""
+    model, colon, mode = name.rpartition(":")
+    target = registry.resolve(name)
+    if not colon or target in registry.models or target in registry.groups:
+        return name, None
+    behind = (
+        each for tier in registry.members(registry.resolve(model)) for one in tier for each in registry.behind(one)
+    )
+    return (model, mode) if any(mode in each.modes.fields for each in behind) else (name, None)
+
+
+def _known_name(name: str, request: Facts, registry: Registry, snapshot: Snapshot) -> tuple[str, list[str]]:
+    """The name that is planned for, and a warning when it is the successor of the one that was asked for."""
     target = registry.resolve(name)
     routed = bool(registry.routes(target))
     if name == AUTO and (routed or not registry.members(target)):
@@ -150,8 +169,8 @@ def _reasons(excluded: Iterable[Exclusion]) -> str:
 class _Planner:
     """Considers deployments, and keeps the reason for each one that is left out."""
 
-    def __init__(self, request: Facts, registry: Registry, snapshot: Snapshot) -> None:
-        self.request, self.registry, self.snapshot = request, registry, snapshot
+    def __init__(self, request: Facts, registry: Registry, snapshot: Snapshot, mode: str | None) -> None:
+        self.request, self.registry, self.snapshot, self.mode = request, registry, snapshot, mode
         self.excluded: dict[str, Exclusion] = {}
 
     def primary(self, name: str) -> list[Candidate]:
@@ -239,7 +258,8 @@ class _Planner:
         for deployment, score in self._ordered(name, target, usable):
             lane = _lane(deployment, self.request)
             way = via or f"model {target}"
-            yield Candidate(deployment.id, deployment.model, lane, way, deployment.window, fallback, score)
+            mode = deployment.modes.chosen(self.mode, self.request.optimize_for)
+            yield Candidate(deployment.id, deployment.model, lane, way, deployment.window, fallback, score, mode)
 
     def _drawn(self, target: str) -> Iterator[list[Deployment]]:
         """The deployments behind a model or group, tier by tier, each as its orders and weights and the seed say."""

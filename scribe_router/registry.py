@@ -5,7 +5,7 @@ it holds no LiteLLM type.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import Migration
-from scribe_router.policies.prices import Price
+from scribe_router.policies.modes import NO_MODES, Modes
+from scribe_router.policies.prices import Price, dearest
 from scribe_router.policies.reasoning import Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
@@ -24,6 +25,7 @@ from scribe_router.policies.strategies import BUILT_IN, Strategy
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
+MOST_MODELS = 32  # that one request may name as its own fallbacks
 Durability = Literal["normal", "full", "accepted-loss"]
 
 
@@ -33,8 +35,8 @@ class Deployment:
 
     `price_row` is its row of the price map. `window` and `max_output` are tokens; None is unknown. `params` are the
     operator's defaults for the request body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told
-    to reason. `history` are the fields of earlier thinking that it reads (None: all). `missing` says why it cannot be
-    used, in one line.
+    to reason. `modes` are the provider's, `sold` gives price and window of another of its models. `history` are the
+    fields of earlier thinking that it reads (None: all). `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -66,12 +68,28 @@ class Deployment:
     cap_includes_thinking: bool = True
     parameters: frozenset[str] = frozenset()
     family: Family | None = None
+    modes: Modes = NO_MODES
+    price_ceiling: bool = False
+    sold: Callable[[str], "tuple[Price | None, int | None]"] | None = field(default=None, repr=False)
     history: frozenset[str] | None = None
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     abilities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     missing: str | None = None
+
+    def among(self, models: Any) -> "Deployment | None":
+        """This deployment as the dearest of it and of other models that may serve in its place; None where that is
+        not known of each."""
+        if self.sold is None or not isinstance(models, list) or len(models) > MOST_MODELS:
+            return None
+        found = [self.sold(each) if isinstance(each, str) else (None, None) for each in models]
+        prices = [price for price, _ in ((self.price, 0), *found) if price is not None]
+        windows = [window for _, window in ((0, self.window), *found) if window is not None]
+        if len(prices) <= len(found):
+            return None
+        window = max(windows) if len(windows) > len(found) else None
+        return replace(self, price=dearest(prices), window=window)
 
     @property
     def named_for_litellm(self) -> str:

@@ -50,7 +50,7 @@ from scribe_router.registry import Registry
 from scribe_router.stores import open_ledger
 from scribe_router.stores.contract import Ledger, StoreUnavailable
 from scribe_router.stream import Answer, AnswerStream, Finish, Source
-from scribe_router.upstream.events import StreamReader, unthinking, usage_of
+from scribe_router.upstream.events import StreamReader, served_by, unthinking, usage_of
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
 from scribe_router.upstream.wire import WireLane
@@ -130,7 +130,8 @@ class Router(PythonApi):
         try:
             exchange.warnings += admit(exchange.call.api, exchange.call.body)
             exchange.plan = self.plan(exchange.call)
-            self._turns[exchange.plan.model] += 1
+            if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
+                self._turns[exchange.plan.model] += 1
             exchange.requested = exchange.call.model or exchange.plan.requested
             exchange.warnings += exchange.plan.warnings
             answer = await self._walk(exchange, exchange.plan)
@@ -200,7 +201,8 @@ class Router(PythonApi):
     async def _attempt(self, exchange: Exchange, candidate: Candidate, deadline: float) -> Answer | AnswerStream:
         """One upstream attempt. Whatever happens after the reservation, it is settled exactly once."""
         deployment = self.registry.deployment(candidate.deployment)
-        shaped = shape(exchange.call, deployment, exchange.plan.auto if exchange.plan else None, candidate.lane)
+        auto = exchange.plan.auto if exchange.plan else None
+        shaped = shape(exchange.call, deployment, auto, candidate.lane, candidate.mode)
         attempt = Attempt(
             id=f"at-{secrets.token_hex(12)}",
             deployment=deployment.id,
@@ -217,7 +219,7 @@ class Router(PythonApi):
         exchange.warnings += [each for each in warnings if each not in exchange.warnings]
 
         def settle(usage: Json | None, failure: AttemptFailed | None) -> None:
-            self._accounts.settle(attempt, deployment, usage, failure, reader.streamed)
+            self._accounts.settle(attempt, shaped.deployment, usage, failure, reader.streamed)
 
         reader = StreamReader(shaped.choices, counting=deployment.cancel == "abort")
         try:
@@ -235,6 +237,7 @@ class Router(PythonApi):
         except BaseException:
             settle(reader.usage, AttemptFailed(Category.INTERNAL, Reached.LOST, "a fault of the router"))
             raise
+        attempt.provided_by, attempt.served = served_by(body)
         settle(usage_of(body), None)
         if exchange.call.body.get("hide_thinking") is True:
             body = unthinking(body)
@@ -261,6 +264,7 @@ class Router(PythonApi):
             abort=shaped.deployment.cancel == "abort",
         )
         head = await source.open()
+        attempt.provided_by, attempt.served = max(map(served_by, head))
         source.start(self._spawn)
         attempt.first_token = self._clock()
         return AnswerStream(exchange, head, source)

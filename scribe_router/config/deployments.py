@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
 from scribe_router.config.documents import Document
-from scribe_router.config.facts import Facts, Row, check_row, facts, is_price
+from scribe_router.config.facts import Facts, Placed, Row, check_row, facts, is_price
 from scribe_router.config.hosting import Finder, Hosting, Hosts, unknown_provider
 from scribe_router.config.problems import Path_
 from scribe_router.config.schema import IGNORED_PARAMS, NOT_FOR_LITELLM, LiteLLMParams, ModelEntry
@@ -17,6 +17,8 @@ from scribe_router.litellm_names import DEPLOYMENT
 from scribe_router.names import did_you_mean, matched
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.modes import Modes
+from scribe_router.policies.prices import Price, dearest
 from scribe_router.policies.providers import Provider
 from scribe_router.policies.reasoning import CONTROLS, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
@@ -49,6 +51,7 @@ class Compiler:
 
     def __init__(self, document: Document, known: Known) -> None:
         self.document, self.known = document, known
+        self._configured: dict[tuple[str, str], list[Deployment]] = {}
 
     def deployments(self, entries: list[ModelEntry]) -> tuple[list[Deployment], list[Wildcard]]:
         """The deployments and the wildcards of the entries without a mistake."""
@@ -94,6 +97,7 @@ class Compiler:
         provider = self.known.providers.get(prefix)
         if provider is None:
             unknown_provider(self.document, path, prefix, self.known.providers)
+        entry, mode = _without_mode(entry, provider)
         hosts = self.known.hosts.get(prefix, {})
         finder = Finder(self.document, path, entry, provider or Provider(), hosts, self.known.environment)
         hosting = finder.find()
@@ -102,23 +106,31 @@ class Compiler:
         if self.document.wrong(path):
             return None
         row = self._deployment(entry, path, hosting, known, cap)
+        if mode is not None:
+            model = f"{row.litellm_model}:{mode}"
+            row = replace(row, litellm_model=model, modes=replace(row.modes, usual=mode))
+        self._configured.setdefault((prefix, row.upstream_model), []).append(row)
         return self._wildcard(row, entry, path, hosting) if "*" in entry.model_name else row
 
     def _wildcard(self, row: Deployment, entry: ModelEntry, path: Path_, hosting: Hosting) -> Wildcard:
         """What its deployments turn out to be is looked up when they are asked for; nobody reads problems then."""
         later = Compiler(Document(self.document.name, references=self.document.references), self.known)
+        later._configured = self._configured
+
+        model = entry.litellm_params.model
 
         @lru_cache(maxsize=MADE)
         def of(part: str) -> Deployment:
             info = entry.model_info.model_copy(update={"id": wildcard.ids.replace("*", part)})
-            params = entry.litellm_params.model_copy(update={"model": row.litellm_model.replace("*", part)})
+            params = entry.litellm_params.model_copy(update={"model": model.replace("*", part)})
             named = {"model_name": row.model.replace("*", part), "litellm_params": params, "model_info": info}
             one = entry.model_copy(update=named)
             known = facts(later.document, path, one, self.known.prices, hosting.region)
-            return later._deployment(one, path, hosting, known, later._cap(one, known, path))
+            made = later._deployment(one, path, hosting, known, later._cap(one, known, path))
+            return replace(made, litellm_model=row.litellm_model.replace("*", part), modes=row.modes)
 
         listed = (name for name, facts in self.known.prices.items() if "catalogue" in facts)
-        parts = filter(None, (matched(row.litellm_model, name) for name in listed))
+        parts = filter(None, (matched(model, name) for name in listed))
         wildcard = Wildcard(row, of, tuple(row.model.replace("*", part) for part in parts))
         return wildcard
 
@@ -197,16 +209,31 @@ class Compiler:
             tool_call_ids=provider.tool_call_ids,
             family=self.known.reasoning.family(prefix, upstream),
             abilities=self.known.capabilities.abilities(upstream),
+            modes=Modes(provider.modes, dict(provider.optimize_for.items()), provider.default_mode),
+            price_ceiling=provider.price_ceiling,
+            sold=partial(self._sold, prefix, hosting.region) if provider.catalogue else None,
             parameters=frozenset((*provider.parameters, *_defaults(params))),
             cancel=provider.cancel,
             doubt=provider.doubt,
             missing=hosting.missing or self._unset(path),
         )
 
-    def _defaults(self, entry: ModelEntry, provider: str, known: Facts) -> dict[str, Any]:
+    def _sold(self, prefix: str, region: Placed, upstream: str) -> tuple[Price | None, int | None]:
+        """(price, window) of a model of the provider's, as it is configured, else as it is known."""
+        configured = self._configured.get((prefix, upstream))
+        if configured:
+            prices = [each.price for each in configured if each.price is not None]
+            return (dearest(prices) if len(prices) == len(configured) else None), configured[0].window
+        entry = ModelEntry(model_name=upstream, litellm_params=LiteLLMParams(model=f"{prefix}/{upstream}"))
+        known = facts(Document(self.document.name), (), entry, self.known.prices, region)
+        return known.price, known.window
+
+    def _defaults(self, entry: ModelEntry, prefix: str, known: Facts) -> dict[str, Any]:
         """The operator's defaults for the body: those of the deployment, then those of its model or provider."""
-        defaults = _defaults(entry.litellm_params)
-        effort = self.known.effort.default(entry.model_name, provider)
+        provider = self.known.providers.get(prefix)
+        sent = {} if known.mode == "embedding" or provider is None else provider.body
+        defaults = {**sent, **_defaults(entry.litellm_params)}
+        effort = self.known.effort.default(entry.model_name, prefix)
         unasked = known.mode == "embedding" or any(name in defaults for name in CONTROLS)
         return defaults if effort is None or unasked else {**defaults, "reasoning_effort": effort}
 
@@ -215,6 +242,14 @@ class Compiler:
         references = self.document.references.items()
         names = (each.name for at, each in references if at[: len(path)] == path and each.text is None)
         return next((f"{name} is not set" for name in names), None)
+
+
+def _without_mode(entry: ModelEntry, provider: Provider | None) -> tuple[ModelEntry, str | None]:
+    """An entry whose model ends in a routing mode, and that mode: price and window are those of the model."""
+    model, _, mode = entry.litellm_params.model.rpartition(":")
+    if provider is None or mode not in provider.modes:
+        return entry, None
+    return entry.model_copy(update={"litellm_params": entry.litellm_params.model_copy(update={"model": model})}), mode
 
 
 def _headers(provider: Provider, params: LiteLLMParams) -> dict[str, str]:

@@ -23,7 +23,7 @@ API: Mapping[Api, frozenset[str]] = {
 }
 
 OURS = frozenset("fallback_enabled hide_thinking mcp_tools optimize_for thinking_budget".split())
-WITHOUT_EFFECT = ("mcp_tools",)  # reserved names
+WITHOUT_EFFECT = ("mcp_tools",)  # a reserved name
 
 # Names that providers know, that clients do send, and that LiteLLM would interpret as well: body only.
 PROVIDERS_OWN: Mapping[Api, frozenset[str]] = {

@@ -3,12 +3,12 @@
 import re
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, RootModel, field_validator, model_validator
 
-from scribe_router.exchange import Lane, Thought
+from scribe_router.exchange import Lane, OptimizeFor, Thought
 from scribe_router.policies.schema import Shape
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
@@ -38,6 +38,10 @@ class Provider(Shape):
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
     `input`, or `zero`. With `catalogue`, its list of models says what they cost, which `models sync` keeps.
+
+    `modes` are what it is told for a name that ends in `:mode`, `default_mode` is for other requests, `optimize_for`
+    has the mode of a request's wish. `body` is sent with every chat request that says nothing else. With
+    `price_ceiling` it is told the price that a limit counts on, as `provider.max_price`, and serves at no higher one.
     """
 
     wire: Wire = "other"
@@ -56,6 +60,11 @@ class Provider(Shape):
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"
     catalogue: bool = False
+    price_ceiling: bool = False
+    body: dict[str, Any] = Field(default_factory=dict)
+    modes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    default_mode: str | None = None
+    optimize_for: dict[OptimizeFor, str | None] = Field(default_factory=dict)
     regions: dict[str, Region] = Field(default_factory=dict)
     note: str | None = None
 
@@ -71,6 +80,18 @@ class Provider(Shape):
         if not fits:
             raise ValueError("nine letters and digits have to match it, since ids that do not are replaced by such")
         return pattern
+
+    @field_validator("default_mode")
+    @classmethod
+    def _none(cls, name: str | None) -> str | None:
+        return name or None
+
+    @model_validator(mode="after")
+    def _known_modes(self) -> "Provider":
+        for name in (self.default_mode, *self.optimize_for.values()):
+            if name is not None and name not in self.modes:
+                raise ValueError(f"there is no mode {name}; it has {', '.join(self.modes) or 'none'}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "Provider":
