@@ -12,7 +12,7 @@ from scribe_router import __version__
 from scribe_router.cli import app
 from scribe_router.config.load import load_config
 from scribe_router.router import Router
-from tests.support.catalogues import FREE, MODELS, PLAIN, RICH, listed, model
+from tests.support.catalogues import FREE, MODELS, NOTHING, PLAIN, RICH, listed, model
 from tests.support.listing_host import hosting
 from tests.support.served import served
 
@@ -165,6 +165,22 @@ def test_the_list(folder: Path) -> None:
     assert rich["pricing"] == PRICING
     assert (rich["price_source"], auto["pricing"], plain["missing"]) == ("openrouter catalogue", None, None)
     assert run().stdout.splitlines()[1].split() == ["rich", "model", "rich"]
+
+
+def test_prices_check_reads_it(folder: Path) -> None:
+    models = [{**RICH, "expiration_date": "2020-01-31"}, NOTHING, FREE]
+    config = "".join(
+        f"  - model_name: m{index}\n    litellm_params: {{model: openrouter/{each['id']}, api_key: any}}\n"
+        for index, each in enumerate(models)
+    )
+    (folder / "litellm_config.yaml").write_text(f"model_list:\n{config}", encoding="utf-8")
+    (folder / "list.json").write_bytes(listed(*models))
+    run("sync", "openrouter", "--from", "list.json")
+    out = CliRunner().invoke(app, ["prices", "check"]).stdout.splitlines()
+    assert out[2:-1] == [
+        "retired: openrouter/maker/rich: its catalogue says that it ended on 2020-01-31",
+        "unpriced: m1: its catalogue says 0, which is no price; its model_info can (0 if it is free)",
+    ]
 
 
 PRICING = {

@@ -26,6 +26,8 @@ model_list:
   - model_name: openrouter/maker/*
     litellm_params: {model: openrouter/maker/*, api_key: any, api_base: os.environ/BASE, temperature: 0.5}
     model_info: {id: makers}
+  - model_name: openrouter/near/*
+    litellm_params: {model: openrouter/maker/*, api_key: any, api_base: os.environ/BASE}
   - model_name: anthropic/*
     litellm_params: {model: anthropic/*, api_key: any}
   - model_name: openrouter/maker/listed
@@ -74,6 +76,7 @@ def test_a_deployment_is_made_from_the_row(known: Registry) -> None:
         ("openrouter/other/model", ["openrouter/other/model", "makers/rich"]),
         ("openrouter/maker/rich", ["makers/rich"]),  # the longest pattern, and what it falls back to is itself
         ("openrouter/maker/listed", ["openrouter/maker/listed"]),  # a name of its own comes before every pattern
+        ("openrouter/near/rich", ["openrouter/near/rich"]),
         ("far", ["makers/rich"]),
         ("gpt-6-luna", ["gpt-6-luna", "openrouter/openai/gpt-6-luna", "makers/rich"]),
     ],
@@ -82,6 +85,7 @@ def test_which_serves(known: Registry, model: str, served: list[str]) -> None:
     assert ids(planned(known, model)) == served
     for identity in served:
         assert known.deployment(identity).id == identity
+    assert known.deployment(served[0]).model == known.resolve(model)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ def test_models_lists_the_members_of_the_catalogue(known: Registry) -> None:
     assert listed["openrouter/maker/plain:free"]["context_window"] == 32_768
     assert listed["openrouter/maker/rich"]["pricing"]["prompt"] == "0.00000025"
     assert "pricing" not in listed["openrouter/openrouter/auto"]
-    assert len(listed) == len(MODELS) + 3  # and the names of their own: two models, an alias
+    assert len(listed) == len(MODELS) + 4 + 3  # the maker's under two names, two models of their own and an alias
 
 
 def test_litellms_own_proxy_knows_a_row_by_its_id(known: Registry) -> None:

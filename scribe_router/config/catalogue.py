@@ -149,6 +149,7 @@ def row(provider: str, name: str, entry: Entry) -> dict[str, Any]:
         "supports_vision": "image" in entry.get("input", ()),
         "supports_response_schema": "structured_outputs" in words,
         "supports_reasoning": "reasoning" in words,
+        "deprecation_date": entry.get("expires"),
         "catalogue": entry,
     }
     if min(prices.values()) < 0:
