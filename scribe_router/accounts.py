@@ -16,7 +16,7 @@ from scribe_router.policies.prices import Price, surcharged
 from scribe_router.policies.prices import cost as cost_of
 from scribe_router.policies.settlement import settled
 from scribe_router.policies.usage import normalise
-from scribe_router.quote import Quote, quoted
+from scribe_router.quote import Quote, for_request, quoted
 from scribe_router.registry import Deployment
 from scribe_router.stores.contract import Accounting, Granted, Refused, Row, Settlement, StoreUnavailable
 from scribe_router.upstream.shape import CAPS, Shaped, default_cap, input_ceiling
@@ -49,7 +49,7 @@ class Accounts:
         now = self._clock()
         limits, scopes = self._counted(_values(exchange, shaped.deployment), now)
         self._check_trusted(shaped.deployment, limits)
-        shaped = _capped(exchange, attempt, shaped)
+        shaped = _capped(exchange, attempt, for_request(shaped, limits))
         quote = quoted(shaped, limits, self._budgets)
         attempt.bound, floor = quote.bound(shaped.cap or 0), quote.bound(quote.least)
         attempt.ceiling, attempt.terms, attempt.fees = quote.ceiling, quote.terms, quote.fees

@@ -133,7 +133,7 @@ class Scribe(Hooks):
         effort, routing = books.registry.effort, books.registry.routing
         auto = effort.chosen(facts(call, effort, routing))
         shaped = await books.accounts.reserve(exchange, attempt, shape(call, deployment, auto, "litellm"))
-        self._open[attempt.id] = _Open(attempt, deployment, books.accounts)
+        self._open[attempt.id] = _Open(attempt, shaped.deployment, books.accounts)
         try:
             self.mark(hooked, attempt.id)
             return hooked.written(shaped, call.body)
@@ -143,10 +143,10 @@ class Scribe(Hooks):
 
     def _deployment(self, books: Books, hooked: Hooked) -> Deployment | None:
         """The deployment that LiteLLM chose; None for what cannot be counted."""
-        found = books.registry.deployments.get(hooked.deployment)
+        found = books.registry.chosen(hooked.deployment, hooked.model)
         if hooked.api is None:
             stranger = f"LiteLLM's {hooked.kind} cannot be counted"
-        elif found is None or hooked.model not in (found.litellm_model, found.upstream_model):
+        elif found is None or hooked.model not in (found.litellm_model, found.litellm_model.partition("/")[2]):
             stranger = f"{hooked.deployment or hooked.model} is not a deployment of the router's configuration"
         else:
             return found

@@ -12,6 +12,7 @@ import typer
 
 from scribe_router import __version__
 from scribe_router.cli_ledger import ledger
+from scribe_router.cli_models import models
 from scribe_router.cli_options import AsSandbox, Config, EnvFile, Policies, fail, load, place, registry
 from scribe_router.cli_prices import prices
 from scribe_router.errors import ConfigError, RequestError, ScribeError
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(ledger, name="ledger")
+app.add_typer(models, name="models")
 app.add_typer(prices, name="prices")
 
 
@@ -91,9 +93,10 @@ def check(
         return
     for warning in found.warnings:
         typer.echo(f"note: {warning}")
+    wildcards = f", {len(found.wildcards)} wildcards" if found.wildcards else ""
     typer.echo(
         f"ok: {len(found.deployments)} deployments of {len(found.models)} models, {len(found.groups)} groups, "
-        f"{len(found.aliases)} aliases, {len(found.budgets.limits)} limits; version {found.version}"
+        f"{len(found.aliases)} aliases, {len(found.budgets.limits)} limits{wildcards}; version {found.version}"
     )
 
 
@@ -155,16 +158,6 @@ def explain(
         typer.echo(describe(plan(facts(call, found.effort, found.routing), found, snapshot), found))
     except RequestError as error:
         fail(f"{error.code}: {error.message}")
-
-
-@app.command()
-def models(
-    sandbox: AsSandbox = False, config: Config = None, policies: Policies = None, env_file: EnvFile = None
-) -> None:
-    """List every name that can be asked for, and what is behind it."""
-    from scribe_router.explain import listing
-
-    typer.echo(listing(registry(config, policies, env_file, sandbox=sandbox)))
 
 
 @app.command()

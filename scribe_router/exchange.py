@@ -182,7 +182,8 @@ class Attempt:
     """One upstream attempt: what was reserved for it, how it ended and what it cost.
 
     `ceiling` is the most input tokens that can be billed; `recorded` is False where the ledger was away. `effort` says
-    which reasoning effort was asked for and which was sent.
+    which reasoning effort was asked for and which was sent. `provided_by` and `served` are the provider and the model
+    behind a router of others' models, where it names them.
     """
 
     id: str
@@ -199,6 +200,8 @@ class Attempt:
     cap: int | None = None
     cap_origin: Literal["client", "default", "clamped", "none"] = "none"
     effort: str = ""
+    provided_by: str = ""
+    served: str = ""
     first_token: float | None = None
     ended: float | None = None
     category: Category | None = None
@@ -240,7 +243,7 @@ class Exchange:
         served = self.attempts[-1] if self.attempts else None
         return Receipt(
             request_id=self.id,
-            model=served.model.partition("/")[2] if served else None,
+            model=(served.served or served.model.partition("/")[2]) if served else None,
             deployment=served.deployment if served else None,
             provider=served.provider if served else None,
             lane=served.lane if served else None,
@@ -250,6 +253,7 @@ class Exchange:
             output_cap=None if served is None or served.cap is None else served.cap,
             cap_origin=served.cap_origin if served else "none",
             effort=(served.effort or None) if served else None,
+            upstream_provider=(served.provided_by or None) if served else None,
             warnings=tuple(self.warnings),
         )
 
@@ -260,7 +264,7 @@ class Receipt:
 
     `model` is the provider's own name, `cost` nano-dollars over all attempts (None: still open, or without a price),
     `output_cap` the cap in tokens that was written upstream and `cap_origin` who chose it, `effort` the reasoning
-    effort that was asked for and what was sent.
+    effort that was asked for and what was sent, `upstream_provider` who served behind a router of others' models.
     """
 
     request_id: str
@@ -274,6 +278,7 @@ class Receipt:
     output_cap: int | None
     cap_origin: str
     effort: str | None = None
+    upstream_provider: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -29,7 +29,7 @@ def describe(plan: Plan, registry: Registry) -> str:
             lines += ["", title, *(_row(cells, widths) for cells in (_HEAD, *rows))]
     if plan.facts.effort is not None:
         told = [
-            ("-", each.deployment, *_effort(registry.deployments[each.deployment], plan)) for each in plan.candidates
+            ("-", each.deployment, *_effort(registry.deployment(each.deployment), plan)) for each in plan.candidates
         ]
         lines += ["", "told to reason", *_rows(told)]
     if plan.excluded:
@@ -62,16 +62,21 @@ def _question(plan: Plan, registry: Registry) -> str:
 
 
 def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, ...]:
-    deployment = registry.deployments[candidate.deployment]
+    deployment = registry.deployment(candidate.deployment)
     return (
         f"{number}.",
         candidate.deployment,
         _provider(deployment),
         candidate.lane,
-        f"{candidate.window:,}" if candidate.window else "unknown",
+        _tokens(candidate.window),
         _price(deployment.price),
-        f"{candidate.via}: {candidate.score}" if candidate.score else candidate.via,
+        _reason(candidate),
     )
+
+
+def _reason(candidate: Candidate) -> str:
+    mode = f", mode {candidate.mode}" if candidate.mode else ""
+    return f"{candidate.via}{mode}{f': {candidate.score}' if candidate.score else ''}"
 
 
 def _effort(deployment: Deployment, plan: Plan) -> tuple[str, str]:
@@ -119,14 +124,34 @@ def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
 def listing(registry: Registry) -> str:
     """Every name with what is behind it: what can be used, and in brackets what cannot and why."""
     rows = [("name", "kind", "behind it"), *(_entry(name, registry) for name in registry.names())]
+    for each in registry.wildcards:
+        known = f"{len(each.members)} in the catalogue" if each.members else f"whatever {each.row.provider} knows"
+        rows.append((each.row.model, "wildcard", f"nothing ({each.row.missing})" if each.row.missing else known))
     return "\n".join(line[2:] for line in _rows(rows))
+
+
+def facts_table(registry: Registry) -> str:
+    """Every deployment with its window, prices and abilities."""
+    head = ("model", "deployment", "provider", "window", "output", "usd in/out per million", "can", "")
+    lines = [
+        (
+            *(each.model, each.id, _provider(each), *map(_tokens, (each.window, each.max_output)), _price(each.price)),
+            *(", ".join(sorted(each.supports)) or "-", each.missing or ""),
+        )
+        for each in (*registry.deployments.values(), *(each.row for each in registry.wildcards))
+    ]
+    return "\n".join(line[2:] for line in _rows([head, *lines]))
+
+
+def _tokens(size: int | None) -> str:
+    return f"{size:,}" if size else "unknown"
 
 
 def _entry(name: str, registry: Registry) -> tuple[str, str, str]:
     target = registry.resolve(name)
     kind = "alias" if target != name else "group" if name in registry.groups else "model"
     models = [model for tier in registry.members(target) for model in tier]
-    deployments = [registry.deployments[each] for model in models for each in registry.models[model]]
+    deployments = [each for model in models for each in registry.behind(model)]
     usable = [each.id for each in deployments if each.missing is None]
     missing = "; ".join(dict.fromkeys(each.missing for each in deployments if each.missing))
     behind = ", ".join(usable) or "nothing"
@@ -142,7 +167,7 @@ def greeting(registry: Registry, url: str) -> str:
     key = "" if registry.access is None else ' -H "Authorization: Bearer $SCRIBE_MASTER_KEY"'
     python_key = '"none"' if registry.access is None else 'os.environ["SCRIBE_MASTER_KEY"]'
     notes = [f"  {warning}" for warning in registry.warnings]
-    if not usable:
+    if not usable and all(each.row.missing for each in registry.wildcards):
         notes.append("  no deployment can be used yet: set a key, or start with --sandbox")
     hello = '{"role": "user", "content": "hello"}'
     return "\n".join(

@@ -1,7 +1,20 @@
-"""What a person probably meant by a name. Knows spelling, no meaning."""
+"""What a person probably meant by a name, and which names a pattern stands for. Knows spelling, no meaning."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# A model's name as providers write them. It becomes part of ids, headers and ledger rows.
+MODEL = re.compile(r"[A-Za-z0-9~][\w.:/+~-]{0,199}", re.ASCII)
+
+
+def matched(pattern: str, name: str) -> str | None:
+    """What stands in `name` for the one `*` of `pattern`; None where it does not match, or that is no model's name."""
+    before, _, after = pattern.partition("*")
+    if not name.startswith(before) or not name.endswith(after):
+        return None
+    part = name[len(before) : len(name) - len(after)]
+    return part if MODEL.fullmatch(part) else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

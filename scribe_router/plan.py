@@ -13,7 +13,7 @@ from scribe_router.exchange import Category, Lane, Level
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
 from scribe_router.policies.features import OFF
-from scribe_router.policies.migrations import migrate
+from scribe_router.policies.migrations import migrate, retired
 from scribe_router.policies.prices import bound
 from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.reasoning import LEVELS
@@ -51,7 +51,8 @@ class Snapshot:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A deployment that may serve the request. `via` is the way that led to it, `window` is in tokens; `fallback` says
-    that it does not belong to what was asked for. `score` is what its place rests on, in words."""
+    that it does not belong to what was asked for. `score` is what its place rests on, in words, `mode` the provider's
+    routing mode."""
 
     deployment: str
     model: str
@@ -60,6 +61,7 @@ class Candidate:
     window: int | None = None
     fallback: bool = False
     score: str = ""
+    mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,9 @@ class Plan:
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     """The plan of a request. Raises `ModelNotFound` (with the nearest name) and `InvalidRequest`."""
-    name, warnings = _known_name(request, registry, snapshot)
-    planner = _Planner(request, registry, snapshot)
+    asked, mode = _mode(_asked(request, registry), registry)
+    name, warnings = _known_name(asked, request, registry, snapshot)
+    planner = _Planner(request, registry, snapshot, mode)
     target = registry.resolve(name)
     primary = planner.primary(name)
     if not primary and all(each.rule == "mode" for each in planner.excluded.values()):
@@ -120,16 +123,37 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     )
 
 
-def _known_name(request: Facts, registry: Registry, snapshot: Snapshot) -> tuple[str, list[str]]:
-    """The name that is planned for, and a warning when it is the successor of the one that was asked for."""
+def _asked(request: Facts, registry: Registry) -> str:
     default = registry.routing.default_model if request.api == "chat" else registry.routing.default_embedding_model
     name = request.model or default
     if not name:
         raise InvalidRequest("model is missing, and no default is configured", code="missing_field", param="model")
-    if registry.members(registry.resolve(name)):
-        return name, []
-    if name == AUTO and (chosen := registry.routing.chosen(request)) is not None:
-        return chosen, []
+    return name
+
+
+def _mode(name: str, registry: Registry) -> tuple[str, str | None]:
+    """The name without the routing mode that it ends in, where somebody behind it has that mode; and the mode."""
+    model, colon, mode = name.rpartition(":")
+    target = registry.resolve(name)
+    if not colon or target in registry.models or target in registry.groups:
+        return name, None
+    behind = (
+        each for tier in registry.members(registry.resolve(model)) for one in tier for each in registry.behind(one)
+    )
+    return (model, mode) if any(mode in each.modes.fields for each in behind) else (name, None)
+
+
+def _known_name(name: str, request: Facts, registry: Registry, snapshot: Snapshot) -> tuple[str, list[str]]:
+    """The name that is planned for, and a warning when it is the successor of the one that was asked for."""
+    target = registry.resolve(name)
+    routed = bool(registry.routes(target))
+    if name == AUTO and (routed or not registry.members(target)):
+        chosen = registry.routing.chosen(request)
+        if chosen is not None:
+            return chosen, []
+    if registry.members(target):
+        gone = retired(registry.migrations, name, snapshot.today) if routed else ()
+        return next(((each.name, [each.warning]) for each in gone if registry.sold(each.name)), (name, []))
     migrated = migrate(registry.migrations, name, snapshot.today)
     if migrated is None:
         hint = did_you_mean(name, registry.names()) or "; /v1/models lists them"
@@ -154,8 +178,8 @@ def _reasons(excluded: Iterable[Exclusion]) -> str:
 class _Planner:
     """Considers deployments, and keeps the reason for each one that is left out."""
 
-    def __init__(self, request: Facts, registry: Registry, snapshot: Snapshot) -> None:
-        self.request, self.registry, self.snapshot = request, registry, snapshot
+    def __init__(self, request: Facts, registry: Registry, snapshot: Snapshot, mode: str | None) -> None:
+        self.request, self.registry, self.snapshot, self.mode = request, registry, snapshot, mode
         self.excluded: dict[str, Exclusion] = {}
 
     def primary(self, name: str) -> list[Candidate]:
@@ -165,7 +189,7 @@ class _Planner:
         return sorted(found, key=lambda each: not self._preferred(each)) if self.request.provider else found
 
     def _preferred(self, candidate: Candidate) -> bool:
-        return self.registry.deployments[candidate.deployment].provider == self.request.provider
+        return self.registry.deployment(candidate.deployment).provider == self.request.provider
 
     def surprises(self, name: str, primary: list[Candidate]) -> list[str]:
         """What the caller should hear about, although the request can be served."""
@@ -207,13 +231,15 @@ class _Planner:
                         yield source, target
 
     def _sources(self, name: str, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """The names whose lists hold for `name`: its own; else that of what an alias stands for; else, for a group,
-        those of its members. So a group needs no list, and one that has a list (`[]` too) is taken at its word.
+        """The names whose lists hold for `name`: its own; else that of what an alias stands for, or of the wildcard
+        that serves it; else, for a group, those of its members. So a group needs no list, and one that has a list
+        (`[]` too) is taken at its word.
 
         LiteLLM looks only under the name that the caller used, and would go from such a group to the last resort.
         """
         target = self.registry.resolve(name)
-        own = next((each for each in (name, target) if each in table), None)
+        patterns = (each.row.model for each in self.registry.routes(target))
+        own = next((each for each in (name, target, *patterns) if each in table), None)
         if own is not None:
             return (own,)
         if target not in self.registry.groups:
@@ -241,12 +267,13 @@ class _Planner:
         for deployment, score in self._ordered(name, target, usable):
             lane = _lane(deployment, self.request)
             way = via or f"model {target}"
-            yield Candidate(deployment.id, deployment.model, lane, way, deployment.window, fallback, score)
+            mode = deployment.modes.chosen(self.mode, self.request.optimize_for)
+            yield Candidate(deployment.id, deployment.model, lane, way, deployment.window, fallback, score, mode)
 
     def _drawn(self, target: str) -> Iterator[list[Deployment]]:
         """The deployments behind a model or group, tier by tier, each as its orders and weights and the seed say."""
         for tier in self.registry.members(target):
-            members = [self.registry.deployments[each] for model in tier for each in self.registry.models[model]]
+            members = [each for model in tier for each in self.registry.behind(model)]
             yield in_order(members, self.snapshot.seed)
 
     def _may_serve(self, deployment: Deployment) -> bool:

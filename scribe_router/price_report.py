@@ -61,10 +61,11 @@ def _without_price(deployments: Iterable[Deployment], loaded: Loaded) -> Iterato
     for each in deployments:
         row = loaded.prices.table.get(each.price_row or "", {})
         if each.price is None:
+            who = "its catalogue" if "catalogue" in row else "LiteLLM's map"
             zero = row.get("input_cost_per_token") == 0
-            why = "LiteLLM's map says 0, which is no price" if zero else "nobody says what it costs"
+            why = f"{who} says 0, which is no price" if zero else "nobody says what it costs"
             yield Finding(True, "unpriced", each.id, f"{why}; its model_info can (0 if it is free)")
-        elif each.price.free and each.provider not in loaded.self_hosted:
+        elif each.price.free and each.provider not in loaded.self_hosted and not row.get("free"):
             yield Finding(True, "free", each.id, f"its price is written as 0, and {each.provider} bills its models")
 
 
@@ -72,12 +73,16 @@ def _past(deployments: Iterable[Deployment], loaded: Loaded, today: date) -> Ite
     for name in {each.price_row for each in deployments if each.price_row}:
         ends = loaded.prices.table[name].get("deprecation_date")
         if ends and str(ends) < today.isoformat():
-            yield Finding(True, "retired", name, f"the price map says that it ended on {ends}")
+            yield Finding(True, "retired", name, f"{_whose(loaded, name)} says that it ended on {ends}")
         until = row.valid_until if (row := loaded.prices.rows.get(name)) else None
         if until and until < today:
             yield Finding(True, "past", name, f"its prices held until {until}; policies/prices.yaml wants new ones")
         elif until and until - SOON <= today:
             yield Finding(False, "ends", name, f"its prices hold until {until}")
+
+
+def _whose(loaded: Loaded, name: str) -> str:
+    return "the price map" if name in loaded.prices.map.entries else "its catalogue"
 
 
 def _laid_over(deployments: Iterable[Deployment], loaded: Loaded) -> Iterator[Finding]:

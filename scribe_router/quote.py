@@ -2,17 +2,18 @@
 ledger, nor how much of a limit is left."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.policies.budgets import BudgetsPolicy, Limit, clamps
 from scribe_router.policies.parameters import unlisted
-from scribe_router.policies.prices import Price, affordable_cap, bound, fee, surcharged
+from scribe_router.policies.prices import Price, affordable_cap, bound, fee, surcharged, with_images
 from scribe_router.policies.surcharges import Asked, asked
 from scribe_router.upstream.shape import Shaped, input_ceiling
 
+_IMAGES = ("image_url", "input_image", "image")
 SEARCHING_MODELS = ("gpt-*-search-api*", "gpt-*-search-preview*")
 
 
@@ -75,11 +76,54 @@ def quoted(shaped: Shaped, limits: tuple[Limit, ...], policy: BudgetsPolicy) -> 
     )
 
 
+def for_request(shaped: Shaped, limits: tuple[Limit, ...]) -> Shaped:
+    """The request with the price that holds for it: of the dearest model that may serve it, with its images. Where a
+    limit can refuse, the provider is told to serve at no higher one, if it listens."""
+    deployment = shaped.deployment
+    if shaped.body.get("models"):
+        deployment = deployment.among(shaped.body["models"]) or deployment
+    if deployment.price is not None:
+        price = with_images(deployment.price, _images(shaped.body.get("messages")))
+        deployment = deployment if price is deployment.price else replace(deployment, price=price)
+    shaped = shaped if deployment is shaped.deployment else replace(shaped, deployment=deployment)
+    told = deployment.price_ceiling and shaped.api == "chat" and any(limit.enforced for limit in limits)
+    if not told or deployment.price is None:
+        return shaped
+    return replace(shaped, body={**shaped.body, "provider": _ceiled(shaped.body.get("provider"), deployment.price)})
+
+
+def _ceiled(wanted: Any, price: Price) -> dict[str, Any]:
+    """A client's provider preferences with the highest price of a host, in USD per million tokens."""
+    said = wanted if isinstance(wanted, Mapping) else {}
+    theirs = said["max_price"] if isinstance(said.get("max_price"), Mapping) else {}
+    ours = {
+        "prompt": max(rates.input for _, rates in price.tiers) / 1_000_000,
+        "completion": max(rates.output for _, rates in price.tiers) / 1_000_000,
+    }
+    lower = {name: theirs[name] for name in ours if _is_number(theirs.get(name)) and 0 <= theirs[name] < ours[name]}
+    return {**said, "max_price": {**theirs, **ours, **lower}}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _images(messages: Any) -> int:
+    parts = (part for message in messages or () for part in _parts(message))
+    return sum(isinstance(part, Mapping) and part.get("type") in _IMAGES for part in parts)
+
+
+def _parts(message: Any) -> list[Any]:
+    content = message.get("content") if isinstance(message, Mapping) else None
+    return content if isinstance(content, list) else []
+
+
 def _asked(shaped: Shaped) -> Asked:
     """What the request asks for beyond the listed rates. Only Anthropic's own search can be bounded by the request."""
     price = shaped.deployment.price
     searchable = price is not None and price.search > 0 and shaped.deployment.wire == "anthropic"
-    return asked(shaped.body, price.terms if price else (), searchable=searchable)
+    models = "models" in shaped.body and shaped.deployment.among(shaped.body["models"]) is not None
+    return asked(shaped.body, price.terms if price else (), searchable=searchable, models=models)
 
 
 def _always_searches(shaped: Shaped) -> int:

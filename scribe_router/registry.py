@@ -4,19 +4,21 @@ Built once by `config` and never changed; a reload builds a new one. It knows ne
 it holds no LiteLLM type.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 from scribe_router.exchange import Category, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
+from scribe_router.names import matched
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.migrations import Migration
-from scribe_router.policies.prices import Price
+from scribe_router.policies.modes import NO_MODES, Modes
+from scribe_router.policies.prices import Price, dearest
 from scribe_router.policies.providers import PromptCaching, Search
 from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import Family
@@ -26,6 +28,7 @@ from scribe_router.policies.strategies import BUILT_IN, Strategy
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
+MOST_MODELS = 32  # that one request may name as its own fallbacks
 Durability = Literal["normal", "full", "accepted-loss"]
 
 
@@ -36,7 +39,7 @@ class Deployment:
     `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is at
     OpenAI. `window` and `max_output` are tokens; None is unknown. `params` are the operator's defaults for the request
     body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason, `quirks` what else it
-    wants otherwise. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long its
+    wants otherwise, `modes` are the provider's, `sold` gives price and window of another of its models. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long its
     prompts are kept where `prompt_caching` says how. `off` says what is switched off that it needs; `only_unasked` that
     it may not be asked to think. `missing` says why it cannot be used, in one line.
     """
@@ -72,6 +75,9 @@ class Deployment:
     parameters: frozenset[str] = frozenset()
     family: Family | None = None
     quirks: tuple[Quirk, ...] = ()
+    modes: Modes = NO_MODES
+    price_ceiling: bool = False
+    sold: Callable[[str], "tuple[Price | None, int | None]"] | None = field(default=None, repr=False)
     history: frozenset[str] | None = None
     tool_call_ids: str | None = None
     think_tags: bool = False
@@ -85,12 +91,47 @@ class Deployment:
     only_unasked: bool = False
     missing: str | None = None
 
+    def among(self, models: Any) -> "Deployment | None":
+        """This deployment as the dearest of it and of other models that may serve in its place; None where that is
+        not known of each."""
+        if self.sold is None or not isinstance(models, list) or len(models) > MOST_MODELS:
+            return None
+        found = [self.sold(each) if isinstance(each, str) else (None, None) for each in models]
+        prices = [price for price, _ in ((self.price, 0), *found) if price is not None]
+        windows = [window for _, window in ((0, self.window), *found) if window is not None]
+        if len(prices) <= len(found):
+            return None
+        window = max(windows) if len(windows) > len(found) else None
+        return replace(self, price=dearest(prices), window=window)
+
     @property
     def named_for_litellm(self) -> str:
         """The model as LiteLLM names it: a provider that it does not know, and that speaks OpenAI's format, is OpenAI's
         client at another address."""
         known = self.provider in PROVIDERS or self.wire != "openai"
         return self.litellm_model if known else f"openai/{self.upstream_model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """A route for every name that a pattern with one `*` matches. `row` is its deployment, with patterns in place of
+    names; `of` makes the one for what stands for `*`. `members` are the names that are known to be behind it."""
+
+    row: Deployment
+    of: Callable[[str], Deployment]
+    members: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> str:
+        """The pattern of its deployments' ids."""
+        return self.row.id if "*" in self.row.id else f"{self.row.id}/*"
+
+
+def longest(wildcards: Iterable[Wildcard], name: str) -> tuple[Wildcard, ...]:
+    """Those with the longest pattern that matches a name."""
+    found = [each for each in wildcards if matched(each.row.model, name) is not None]
+    pattern = max((each.row.model for each in found), key=len, default="")
+    return tuple(each for each in found if each.row.model == pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +179,7 @@ class Registry:
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
     features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
     price_map: str = ""
+    wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
@@ -166,4 +208,42 @@ class Registry:
         """The models behind a model's or group's name, in tiers; empty when nobody has the name."""
         if name in self.groups:
             return self.groups[name].tiers
-        return ((name,),) if name in self.models else ()
+        return ((name,),) if name in self.models or self.routes(name) else ()
+
+    def routes(self, name: str) -> tuple[Wildcard, ...]:
+        """The wildcards that serve a name which nothing else has."""
+        if name in self.models or name in self.groups or name in self.aliases:
+            return ()
+        return longest(self.wildcards, name)
+
+    def sold(self, name: str) -> bool:
+        """Whether a name is configured; or a wildcard serves it, and its catalogue, where it has one, lists it."""
+        routes = self.routes(name)
+        if not routes:
+            return bool(self.members(name))
+        return any(not each.members or name in each.members for each in routes)
+
+    def behind(self, model: str) -> tuple[Deployment, ...]:
+        """The deployments of a model, also of one that only a wildcard serves."""
+        if model in self.models:
+            return tuple(self.deployments[each] for each in self.models[model])
+        return tuple(each.of(matched(each.row.model, model) or "") for each in self.routes(model))
+
+    def deployment(self, identity: str) -> Deployment:
+        """A deployment by its id, also one that a wildcard makes. Raises `KeyError`."""
+        if identity in self.deployments:
+            return self.deployments[identity]
+        parts = ((each, matched(each.ids, identity)) for each in self.wildcards)
+        made = [(len(each.ids), each.of(part)) for each, part in parts if part is not None]
+        if not made:
+            raise KeyError(identity)
+        return max(made, key=lambda each: each[0])[1]
+
+    def chosen(self, identity: str, upstream: str) -> Deployment | None:
+        """The deployment that LiteLLM chose for a model of the provider's, by its row's id; None for a stranger."""
+        for each in self.wildcards:
+            patterns = (each.row.litellm_model, each.row.upstream_model) if each.row.id == identity else ()
+            parts = (matched(pattern, upstream) for pattern in patterns)
+            if (part := next(filter(None, parts), None)) is not None:
+                return each.of(part)
+        return self.deployments.get(identity)

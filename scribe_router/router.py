@@ -50,7 +50,7 @@ from scribe_router.registry import Registry
 from scribe_router.stores import open_ledger
 from scribe_router.stores.contract import Ledger, StoreUnavailable
 from scribe_router.stream import Answer, AnswerStream, Finish, Source, assembled
-from scribe_router.upstream.events import StreamReader, unthinking, usage_of
+from scribe_router.upstream.events import StreamReader, served_by, unthinking, usage_of
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
 from scribe_router.upstream.thinking import Thoughts
@@ -134,7 +134,8 @@ class Router(PythonApi):
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
             exchange.plan = self.plan(exchange.call)
-            self._turns[exchange.plan.model] += 1
+            if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
+                self._turns[exchange.plan.model] += 1
             exchange.requested = exchange.call.model or exchange.plan.requested
             exchange.warnings += exchange.plan.warnings
             answer = await self._walk(exchange, exchange.plan)
@@ -203,8 +204,9 @@ class Router(PythonApi):
 
     async def _attempt(self, exchange: Exchange, candidate: Candidate, deadline: float) -> Answer | AnswerStream:
         """One upstream attempt. Whatever happens after the reservation, it is settled exactly once."""
-        deployment = self.registry.deployments[candidate.deployment]
-        shaped = shape(exchange.call, deployment, exchange.plan.auto if exchange.plan else None, candidate.lane)
+        deployment = self.registry.deployment(candidate.deployment)
+        auto = exchange.plan.auto if exchange.plan else None
+        shaped = shape(exchange.call, deployment, auto, candidate.lane, candidate.mode)
         attempt = Attempt(
             id=f"at-{secrets.token_hex(12)}",
             deployment=deployment.id,
@@ -221,7 +223,7 @@ class Router(PythonApi):
         exchange.warnings += [each for each in warnings if each not in exchange.warnings]
 
         def settle(usage: Json | None, failure: AttemptFailed | None) -> None:
-            self._accounts.settle(attempt, deployment, usage, failure, reader.streamed)
+            self._accounts.settle(attempt, shaped.deployment, usage, failure, reader.streamed)
 
         reader = StreamReader(shaped.choices, counting=deployment.cancel == "abort")
         try:
@@ -241,6 +243,7 @@ class Router(PythonApi):
         except BaseException:
             settle(reader.usage, AttemptFailed(Category.INTERNAL, Reached.LOST, "a fault of the router"))
             raise
+        attempt.provided_by, attempt.served = served_by(body)
         settle(usage_of(body), None)
         body = Thoughts(tagged=deployment.think_tags).named(body)
         if exchange.call.body.get("hide_thinking") is True:
@@ -268,6 +271,7 @@ class Router(PythonApi):
             abort=shaped.deployment.cancel == "abort",
         )
         head = await source.open()
+        attempt.provided_by, attempt.served = max(map(served_by, head))
         source.start(self._spawn)
         attempt.first_token = self._clock()
         return AnswerStream(exchange, head, source, Thoughts(tagged=shaped.deployment.think_tags))
@@ -289,7 +293,8 @@ class Router(PythonApi):
         """Open what the first calls would wait for: the ledger, and LiteLLM, which takes some seconds to import."""
         with suppress(StoreUnavailable):
             await self.ledger.flush()
-        if any(each.lane == "litellm" and not each.missing for each in self.registry.deployments.values()):
+        deployments, rows = self.registry.deployments.values(), (each.row for each in self.registry.wildcards)
+        if any(each.lane == "litellm" and not each.missing for each in (*deployments, *rows)):
             await asyncio.to_thread(warm_up)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from scribe_router.policies.prices import Price, Rates
-from scribe_router.registry import Deployment, Registry
+from scribe_router.registry import Deployment, Registry, Wildcard
 
 BASES = {"openai": "/v1", "anthropic": "/anthropic", "gemini": "/gemini", "ollama": "/ollama"}
 BEHAVIOURS = (
@@ -38,6 +38,7 @@ def sandboxed(registry: Registry, url: str) -> Registry:
         registry,
         deployments=MappingProxyType({**deployments, **extra}),
         models=MappingProxyType(models),
+        wildcards=tuple(_moved_wildcard(each, url) for each in registry.wildcards),
         fallbacks=MappingProxyType({**registry.fallbacks, None: {**general, **dict.fromkeys(extra, ())}}),
         warnings=(f"every provider is the sandbox at {url}: answers are made up, nothing is billed",),
     )
@@ -48,6 +49,10 @@ def _moved(deployment: Deployment, url: str) -> Deployment:
     if base is None:
         return replace(deployment, missing=f"the sandbox does not speak {deployment.provider}'s format")
     return replace(deployment, api_base=url + base, api_key="sandbox", missing=None)
+
+
+def _moved_wildcard(wildcard: Wildcard, url: str) -> Wildcard:
+    return replace(wildcard, row=_moved(wildcard.row, url), of=lambda part: _moved(wildcard.of(part), url))
 
 
 def _behaviours(url: str) -> list[Deployment]:

@@ -28,6 +28,7 @@ HEADERS = {
     "x-scribe-model": "the provider's own name of the model that served; `model` in the body is what was asked for",
     "x-scribe-deployment": "the deployment that served",
     "x-scribe-provider": "its provider",
+    "x-scribe-upstream-provider": "who served behind a router of others' models (OpenRouter), where it says so",
     "x-scribe-lane": "`wire` (bytes forwarded) or `litellm` (translated)",
     "x-scribe-attempts": "number of upstream attempts",
     "x-scribe-cost-usd": "cost over all attempts; a stream has it in its last comment, `: scribe {...}`",

@@ -59,7 +59,7 @@ class Chains:
                 self.names.problem(path, "* works in fallbacks only", key=True)
             elif source in seen:
                 self.names.problem(path, f"{source} stands twice in {kind}; put its fallbacks into one list", key=True)
-            elif source != EVERY_NAME:
+            elif source != EVERY_NAME and source not in self.names.patterns:
                 self.names.known(path, source)
             seen.add(source)
 

@@ -2,27 +2,31 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
 from scribe_router.config.documents import Document
-from scribe_router.config.facts import Facts, Row, check_row, facts, is_price
+from scribe_router.config.facts import Facts, Placed, Row, check_row, facts, is_price
 from scribe_router.config.hosting import Finder, Hosting, Hosts, unknown_provider
 from scribe_router.config.problems import Path_
 from scribe_router.config.schema import IGNORED_PARAMS, NOT_FOR_LITELLM, LiteLLMParams, ModelEntry
 from scribe_router.config.shapes import found
 from scribe_router.litellm_names import DEPLOYMENT
-from scribe_router.names import did_you_mean
+from scribe_router.names import did_you_mean, matched
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import OFF, FeaturesPolicy
+from scribe_router.policies.modes import Modes
+from scribe_router.policies.prices import Price, dearest
 from scribe_router.policies.providers import Provider
 from scribe_router.policies.quirks import advice
 from scribe_router.policies.reasoning import CONTROLS, Family, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
-from scribe_router.registry import Deployment
+from scribe_router.registry import Deployment, Wildcard
 
+MADE = 1024  # deployments that a wildcard keeps at hand; making one takes some 100 µs
 # The operator's defaults for the request's body; all else in litellm_params is for LiteLLM itself.
 BODY_DEFAULTS = frozenset(
     "temperature top_p max_tokens max_completion_tokens frequency_penalty presence_penalty seed stop user "
@@ -50,12 +54,25 @@ class Compiler:
 
     def __init__(self, document: Document, known: Known) -> None:
         self.document, self.known = document, known
+        self._configured: dict[tuple[str, str], list[Deployment]] = {}
 
-    def deployments(self, entries: list[ModelEntry]) -> list[Deployment]:
-        """The deployments of the entries without a mistake."""
+    def deployments(self, entries: list[ModelEntry]) -> tuple[list[Deployment], list[Wildcard]]:
+        """The deployments and the wildcards of the entries without a mistake."""
         self._identities(entries)
-        compiled = (self._compile(entry, ("model_list", index)) for index, entry in enumerate(entries))
-        return [each for each in compiled if each is not None]
+        compiled = [self._compile(entry, ("model_list", index)) for index, entry in enumerate(entries)]
+        found = [each for each in compiled if isinstance(each, Deployment)]
+        wildcards = [each for each in compiled if isinstance(each, Wildcard)]
+        for index, one in enumerate(compiled):
+            if one is not None:
+                self._given_away(("model_list", index, "model_info", "id"), one, wildcards)
+        return found, wildcards
+
+    def _given_away(self, path: Path_, one: Deployment | Wildcard, wildcards: list[Wildcard]) -> None:
+        """An id of its own that a wildcard makes as well: one would be taken for the other."""
+        row, ids = (one.row, one.ids.replace("*", "x")) if isinstance(one, Wildcard) else (one, one.id)
+        for each in wildcards if row.id != row.model else ():
+            if each is not one and matched(each.ids, ids) is not None:
+                self.document.report(path, f"{row.id} is also an id of what {each.row.model} makes; name it otherwise")
 
     def _identities(self, entries: list[ModelEntry]) -> None:
         names = Counter(entry.model_name for entry in entries)
@@ -73,7 +90,7 @@ class Compiler:
             if own is not None:
                 first.setdefault(own, index)
 
-    def _compile(self, entry: ModelEntry, path: Path_) -> Deployment | None:
+    def _compile(self, entry: ModelEntry, path: Path_) -> Deployment | Wildcard | None:
         self._names(entry, path)
         self._keys(entry, path)
         check_row(self.document, (*path, "model_info"), entry.model_info.model_extra or {})
@@ -83,6 +100,7 @@ class Compiler:
         provider = self.known.providers.get(prefix)
         if provider is None:
             unknown_provider(self.document, path, prefix, self.known.providers)
+        entry, mode = _without_mode(entry, provider)
         hosts = self.known.hosts.get(prefix, {})
         finder = Finder(self.document, path, entry, provider or Provider(), hosts, self.known.environment)
         hosting = finder.find()
@@ -91,17 +109,44 @@ class Compiler:
         self._caching(entry, hosting.provider, known, path)
         if self.document.wrong(path):
             return None
-        return self._deployment(entry, path, hosting, known, cap)
+        row = self._deployment(entry, path, hosting, known, cap)
+        if mode is not None:
+            model = f"{row.litellm_model}:{mode}"
+            row = replace(row, litellm_model=model, modes=replace(row.modes, usual=mode))
+        self._configured.setdefault((prefix, row.upstream_model), []).append(row)
+        return self._wildcard(row, entry, path, hosting) if "*" in entry.model_name else row
+
+    def _wildcard(self, row: Deployment, entry: ModelEntry, path: Path_, hosting: Hosting) -> Wildcard:
+        """What its deployments turn out to be is looked up when they are asked for; nobody reads problems then."""
+        later = Compiler(Document(self.document.name, references=self.document.references), self.known)
+        later._configured = self._configured
+
+        model = entry.litellm_params.model
+
+        @lru_cache(maxsize=MADE)
+        def of(part: str) -> Deployment:
+            info = entry.model_info.model_copy(update={"id": wildcard.ids.replace("*", part)})
+            params = entry.litellm_params.model_copy(update={"model": model.replace("*", part)})
+            named = {"model_name": row.model.replace("*", part), "litellm_params": params, "model_info": info}
+            one = entry.model_copy(update=named)
+            known = facts(later.document, path, one, self.known.prices, hosting.region)
+            made = later._deployment(one, path, hosting, known, later._cap(one, known, path))
+            return replace(made, litellm_model=row.litellm_model.replace("*", part), modes=row.modes)
+
+        listed = (name for name, facts in self.known.prices.items() if "catalogue" in facts)
+        parts = filter(None, (matched(model, name) for name in listed))
+        wildcard = Wildcard(row, of, tuple(row.model.replace("*", part) for part in parts))
+        return wildcard
 
     def _names(self, entry: ModelEntry, path: Path_) -> None:
         model, at = entry.litellm_params.model, (*path, "litellm_params", "model")
         prefix, slash, upstream = model.partition("/")
         if not slash or not prefix or not upstream:
             self.document.report(at, f"expected provider/model, {found(self.document, at, model)}")
-        elif "*" in model:
-            self.document.report(at, "wildcard routes are not supported; list each model")
-        if "*" in entry.model_name:
-            self.document.report((*path, "model_name"), "wildcard routes are not supported; list each model")
+        elif "*" in prefix or model.count("*") > 1 or ("*" in model) != ("*" in entry.model_name):
+            self.document.report(at, "a wildcard is one * in model_name, and one after the provider here: openrouter/*")
+        if entry.model_name.count("*") > 1 or (entry.model_info.id or "").count("*") > ("*" in entry.model_name):
+            self.document.report((*path, "model_name"), "a wildcard is one * in model_name, and at most one in its id")
         other = entry.litellm_params.custom_llm_provider
         if slash and other not in (None, prefix):
             at = (*path, "litellm_params", "custom_llm_provider")
@@ -194,6 +239,9 @@ class Compiler:
                 (*provider.parameters, *_defaults(params), *(each for row in quirks for each in row.defaults))
             ),
             quirks=quirks,
+            modes=Modes(provider.modes, dict(provider.optimize_for.items()), provider.default_mode),
+            price_ceiling=provider.price_ceiling,
+            sold=partial(self._sold, prefix, hosting.region) if provider.catalogue else None,
             cancel=provider.cancel,
             doubt=provider.doubt,
             search=provider.search,
@@ -204,15 +252,27 @@ class Compiler:
             missing=hosting.missing or self._unset(path),
         )
 
-    def _defaults(self, entry: ModelEntry, provider: str, known: Facts) -> dict[str, Any]:
+    def _sold(self, prefix: str, region: Placed, upstream: str) -> tuple[Price | None, int | None]:
+        """(price, window) of a model of the provider's, as it is configured, else as it is known."""
+        configured = self._configured.get((prefix, upstream))
+        if configured:
+            prices = [each.price for each in configured if each.price is not None]
+            return (dearest(prices) if len(prices) == len(configured) else None), configured[0].window
+        entry = ModelEntry(model_name=upstream, litellm_params=LiteLLMParams(model=f"{prefix}/{upstream}"))
+        known = facts(Document(self.document.name), (), entry, self.known.prices, region)
+        return known.price, known.window
+
+    def _defaults(self, entry: ModelEntry, prefix: str, known: Facts) -> dict[str, Any]:
         """The operator's defaults for the body: those of the deployment, then those of its model or provider."""
-        defaults = _defaults(entry.litellm_params)
+        provider = self.known.providers.get(prefix)
+        sent = {} if known.mode == "embedding" or provider is None else provider.body
+        defaults = {**sent, **_defaults(entry.litellm_params)}
         if entry.model_info.enable_search is not None:
             defaults["enable_search"] = entry.model_info.enable_search
-        effort = self.known.effort.default(entry.model_name, provider)
+        effort = self.known.effort.default(entry.model_name, prefix)
         if not self.known.features.reasoning.enabled:
             # Said where it is known how, and to the others nothing: they may not know the word.
-            told = self.known.reasoning.family(provider, entry.litellm_params.model.partition("/")[2]) is not None
+            told = self.known.reasoning.family(prefix, entry.litellm_params.model.partition("/")[2]) is not None
             defaults = {name: value for name, value in defaults.items() if name not in CONTROLS}
             return {**defaults, "reasoning_effort": "none"} if told and known.mode == "chat" else defaults
         unasked = known.mode == "embedding" or any(name in defaults for name in CONTROLS)
@@ -223,6 +283,14 @@ class Compiler:
         references = self.document.references.items()
         names = (each.name for at, each in references if at[: len(path)] == path and each.text is None)
         return next((f"{name} is not set" for name in names), None)
+
+
+def _without_mode(entry: ModelEntry, provider: Provider | None) -> tuple[ModelEntry, str | None]:
+    """An entry whose model ends in a routing mode, and that mode: price and window are those of the model."""
+    model, _, mode = entry.litellm_params.model.rpartition(":")
+    if provider is None or mode not in provider.modes:
+        return entry, None
+    return entry.model_copy(update={"litellm_params": entry.litellm_params.model_copy(update={"model": model})}), mode
 
 
 def _cannot_stop(family: Family | None, known: Facts) -> str | None:

@@ -1,4 +1,5 @@
-"""What a deployment's model costs and can do: LiteLLM's price map, our rows over it, and its own `model_info` first."""
+"""What a deployment's model costs and can do: LiteLLM's price map or else its provider's catalogue, our rows over them,
+and its own `model_info` first."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -111,14 +112,15 @@ def _price(document: Document, path: Path_, entry: ModelEntry, listed: Row, regi
     try:
         if stated:
             return _stated(document, path, stated, entry, mode)
-        price = compile_price(listed, "litellm map", (row.price_factor if row is not None else 1) * Decimal(uplift))
+        source = "litellm map" if "catalogue" not in listed else f"{listed['litellm_provider']} catalogue"
+        price = compile_price(listed, source, (row.price_factor if row is not None else 1) * Decimal(uplift))
         if price is not None and row is not None and row.prices == "another":
             message = f"the price map has the prices of another region than {name}; write its own here"
             document.report(path, message, severity="warning")
     except (ValueError, ArithmeticError, TypeError) as error:
         document.report(path, f"a price cannot be read: {error}")
         return None
-    return None if price is not None and price.free else price
+    return None if price is not None and price.free and not listed.get("free") else price
 
 
 def _stated(document: Document, path: Path_, stated: Row, entry: ModelEntry, mode: str) -> Price | None:

@@ -3,12 +3,13 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from scribe_router.config import catalogue
 from scribe_router.config.documents import Document, load
 from scribe_router.config.knowledge import OWN_PRICE_MAP, PriceMap, Prices, overlaid, price_map, price_map_of, priced
 from scribe_router.config.problems import Problem
@@ -78,10 +79,25 @@ class Files:
         document = self._laid(name)
         return validate(document, shape), document
 
-    def prices(self) -> Prices:
-        """The price map under `prices.yaml`."""
+    def prices(self, providers: Collection[str]) -> Prices:
+        """The price map and the catalogues of `providers`, under `prices.yaml`."""
         self.price_map = self._price_map()
-        return priced(self._laid("prices"), self.price_map)
+        return priced(self._laid("prices"), self.price_map, self._catalogues(providers))
+
+    def _catalogues(self, providers: Collection[str]) -> dict[str, Any]:
+        """What providers themselves say that they sell, as rows of the price map."""
+        found: dict[str, Any] = {}
+        for path in sorted((self.policies / catalogue.FOLDER).glob("*.json")):
+            document = self._keep(Document(str(path)))
+            try:
+                document.data = catalogue.read(path)
+                found |= catalogue.rows(path.stem, document.data)
+            except (OSError, ValueError) as error:
+                document.report((), str(error))
+            if path.stem not in providers:
+                hint = did_you_mean(path.stem, providers)
+                document.report((), f"no row in policies/providers.yaml has this name{hint}", severity="warning")
+        return found
 
     def _price_map(self) -> PriceMap:
         try:

@@ -43,7 +43,8 @@ class PriceMap:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """`table` is the map with the rows of `prices.yaml` laid over it, `rows` are those rows by themselves."""
+    """`table` is the map, and the catalogues behind it, with the rows of `prices.yaml` laid over them; `rows` are those
+    rows by themselves."""
 
     table: Mapping[str, Mapping[str, Any]]
     rows: Mapping[str, PriceRow]
@@ -109,19 +110,21 @@ def _overlay(base: Any, over: Any) -> Any:
     return over
 
 
-def priced(document: Document, table: PriceMap) -> Prices:
-    """A map with the rows of `prices.yaml` laid over it, key by key; mistakes of the rows are reported."""
+def priced(document: Document, table: PriceMap, catalogues: Mapping[str, Mapping[str, Any]]) -> Prices:
+    """A map with the rows of `prices.yaml` laid over it, key by key; mistakes of the rows are reported. What the map
+    does not have is taken from `catalogues`."""
+    known = {**catalogues, **table.entries}
     if not table.checked and not table.own:
         message = f"LiteLLM's price map is not the one this version was checked with (sha256 {table.sha256[:12]}…)"
         document.report((), message, severity="warning")
     rows = validate(document, PricesKnowledge)
     if rows is None:
-        return Prices(table.entries, {}, table)
-    laid = dict(table.entries)
+        return Prices(known, {}, table)
+    laid = dict(known)
     for name, row in document.data.items():
         check_row(document, (name,), row, INFO | PriceRow.model_fields.keys())
         if not document.wrong((name,)):
-            laid[name] = _laid(document, name, table.entries.get(name, {}), exact(row))
+            laid[name] = _laid(document, name, known.get(name, {}), exact(row))
     return Prices(laid, rows.root, table)
 
 

@@ -1,10 +1,11 @@
 """What policies mean for deployments: limits of money that cannot hold, pauses that the deadline has no room for,
 models that end."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 
 from scribe_router.config.documents import Document
+from scribe_router.config.naming import Names
 from scribe_router.config.schema import ModelEntry
 from scribe_router.exchange import Category
 from scribe_router.names import did_you_mean
@@ -41,23 +42,25 @@ def check_money(
             limits.report(("limits", index, "usd"), f"{limit.id}: {limit.usd} usd is less than one minimal call costs")
 
 
-def check_downgrades(budgets: BudgetsPolicy, document: Document, names: tuple[str, ...]) -> None:
+def check_downgrades(budgets: BudgetsPolicy, document: Document, names: Names) -> None:
     """A limit that names nothing to downgrade to."""
     for index, limit in enumerate(budgets.limits):
         name = limit.downgrade_to
-        if name is not None and name not in names:
+        if name is not None and not names.has(name):
             at = ("limits", index, "downgrade_to")
-            document.report(at, f"there is no model, group or alias {name}{did_you_mean(name, names)}")
+            document.report(at, f"there is no model, group or alias {name}{did_you_mean(name, names.everything())}")
 
 
-def check_only(budgets: BudgetsPolicy, document: Document, entries: Iterable[ModelEntry]) -> None:
+def check_only(
+    budgets: BudgetsPolicy, document: Document, entries: Iterable[ModelEntry], routed: Callable[[str], bool]
+) -> None:
     """A limit that is narrowed to a model or provider that is not there: it would never hold."""
     served = [(each.model_name, each.litellm_params.model.partition("/")[0]) for each in entries]
     known = {"model": {model for model, _ in served}, "provider": {provider for _, provider in served}}
     for index, limit in enumerate(budgets.limits):
         for scope, values in limit.only.items():
             for place, name in enumerate(values):
-                if scope in known and name not in known[scope]:
+                if scope in known and name not in known[scope] and not (scope == "model" and routed(name)):
                     at = ("limits", index, "only", scope, place)
                     hint = did_you_mean(name, known[scope])
                     document.report(at, f"no deployment has the {scope} {name}, so the limit never holds{hint}")

@@ -30,7 +30,7 @@ from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
-from scribe_router.registry import Deployment, Registry, Store
+from scribe_router.registry import Deployment, Registry, Store, Wildcard
 
 __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
 
@@ -89,7 +89,7 @@ class _Building:
         self.migrations, _ = files.knowledge("migrations", MigrationsKnowledge)
         self.reasoning, _ = files.knowledge("reasoning", ReasoningKnowledge)
         self.capabilities, _ = files.knowledge("capabilities", CapabilitiesKnowledge)
-        self.prices = files.prices()
+        self.prices = files.prices(self.providers.root if self.providers is not None else ())
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
         self.effort, self.effort_file = files.policy("effort", EffortPolicy)
@@ -104,16 +104,16 @@ class _Building:
             check_pauses(self.retries, self.retries_file)
         if self.config is None:
             return None
-        deployments = self._deployments(self.config)
-        names, chains = self._names(self.config, deployments)
+        deployments, wildcards = self._deployments(self.config)
+        names, chains = self._names(self.config, deployments, wildcards)
         self._check_policies(self.config, deployments, names)
         if self.files.failed:
             return None
         return self._compiled(deployments, names, chains)
 
-    def _deployments(self, config: LiteLLMConfig) -> list[Deployment]:
+    def _deployments(self, config: LiteLLMConfig) -> tuple[list[Deployment], list[Wildcard]]:
         if self.providers is None:
-            return []
+            return [], []
         check_rows(self.provider_rows)
         hosts, routing = hosts_of(self.provider_rows), self.routing or RoutingPolicy()
         known = Known(
@@ -130,8 +130,10 @@ class _Building:
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)
         return Compiler(self.main, known).deployments(config.model_list)
 
-    def _names(self, config: LiteLLMConfig, deployments: list[Deployment]) -> tuple[Names, Chains]:
-        names = Names(self.main, config, deployments)
+    def _names(
+        self, config: LiteLLMConfig, deployments: list[Deployment], wildcards: list[Wildcard]
+    ) -> tuple[Names, Chains]:
+        names = Names(self.main, config, deployments, wildcards)
         chains = Chains(names, config)
         names.check()
         chains.check()
@@ -147,8 +149,8 @@ class _Building:
         places = {entry.model_info.id or entry.model_name: index for index, entry in enumerate(config.model_list)}
         if self.budgets is not None:
             check_money(self.budgets, self.budgets_file, self.main, deployments, places)
-            check_downgrades(self.budgets, self.budgets_file, names.everything())
-            check_only(self.budgets, self.budgets_file, config.model_list)
+            check_downgrades(self.budgets, self.budgets_file, names)
+            check_only(self.budgets, self.budgets_file, config.model_list, names.routed)
             if self.budgets.enforced and self.store is not None and self.store.fail == "open":
                 name = self.budgets.enforced[0].id
                 why = f"limit {name} cannot hold while the ledger is away; let it observe, or fail closed"
@@ -156,13 +158,13 @@ class _Building:
         if self.effort is not None and self.providers is not None:
             known = (*self.providers.root, *names.models)
             for name in self.effort.defaults:
-                if name not in known:
+                if name not in known and not names.routed(name):
                     hint = did_you_mean(name, known)
                     self.effort_file.report(("defaults", name), f"there is no model or provider {name}{hint}", key=True)
         if self.routing is not None:
-            check_routing(self.routing, self.routing_file, names.everything(), self._abilities())
+            check_routing(self.routing, self.routing_file, names, self._abilities())
         if self.access is not None and self.access.on_missing_key == "error":
-            for each in deployments:
+            for each in (*deployments, *(wildcard.row for wildcard in names.wildcards)):
                 if each.missing:
                     path = ("model_list", places[each.id], "litellm_params")
                     why = "policies/access.yaml exists, so a deployment without its key is an error"
@@ -191,7 +193,8 @@ class _Building:
             strategies=MappingProxyType(known_strategies()),
             features=self.features or FeaturesPolicy(),
             price_map=self.prices.map.sha256,
-            warnings=tuple(left_out(deployments)),
+            wildcards=tuple(names.wildcards),
+            warnings=tuple(left_out([*deployments, *(each.row for each in names.wildcards)])),
         )
 
 

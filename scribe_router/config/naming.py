@@ -6,19 +6,23 @@ from scribe_router.config.documents import Document
 from scribe_router.config.problems import Path_
 from scribe_router.config.schema import IGNORED, STRATEGIES, AliasTarget, LiteLLMConfig, RoutingGroup
 from scribe_router.litellm_names import ROUTER
-from scribe_router.names import did_you_mean
-from scribe_router.registry import Deployment, Group
+from scribe_router.names import did_you_mean, matched
+from scribe_router.registry import Deployment, Group, Wildcard, longest
 
 
 class Names:
     """Every name that a client may ask for, and what stands behind it."""
 
-    def __init__(self, document: Document, config: LiteLLMConfig, deployments: list[Deployment]) -> None:
-        self.document, self.settings = document, config.router_settings
+    def __init__(
+        self, document: Document, config: LiteLLMConfig, deployments: list[Deployment], wildcards: list[Wildcard]
+    ) -> None:
+        self.document, self.settings, self.wildcards = document, config.router_settings, wildcards
         self.models: dict[str, list[Deployment]] = {}
         for deployment in deployments:
             self.models.setdefault(deployment.model, []).append(deployment)
-        self.listed = tuple(dict.fromkeys(entry.model_name for entry in config.model_list))
+        named = dict.fromkeys(entry.model_name for entry in config.model_list)
+        self.listed = tuple(name for name in named if "*" not in name)
+        self.patterns = tuple(name for name in named if "*" in name)
         self.groups = {group.group_name: group for group in self.settings.routing_groups}
         targets = self.settings.model_group_alias.items()
         self.aliases = {name: each.model if isinstance(each, AliasTarget) else each for name, each in targets}
@@ -27,11 +31,22 @@ class Names:
     def everything(self) -> tuple[str, ...]:
         return (*self.listed, *self.groups, *self.aliases)
 
+    def has(self, name: str) -> bool:
+        """Whether a client may ask for this name."""
+        return name in self.everything() or self.routed(name)
+
+    def routed(self, name: str) -> bool:
+        """Whether a wildcard matches."""
+        return any(matched(pattern, name) is not None for pattern in self.patterns)
+
     def deployments(self, name: str) -> list[Deployment]:
         """The deployments behind a model, group or alias."""
         name = self.aliases.get(name, name)
         models = self.groups[name].models if name in self.groups else [name]
-        return [each for model in models for each in self.models.get(model, ())]
+        return [each for model in models for each in self.models.get(model, ()) or self._made(model)]
+
+    def _made(self, model: str) -> list[Deployment]:
+        return [each.of(matched(each.row.model, model) or "") for each in longest(self.wildcards, model)]
 
     def compiled(self) -> dict[str, Group]:
         """Groups as tiers of models."""
@@ -41,9 +56,10 @@ class Names:
     def known(self, path: Path_, name: str, among: Iterable[str] | None = None) -> bool:
         """Whether there is such a name; a problem at `path` of `router_settings` when there is none."""
         among = tuple(among or self.everything())
-        if name not in among:
+        if name not in among and not self.routed(name):
             self.problem(path, f"there is no model, group or alias {name}{did_you_mean(name, among)}")
-        return name in among
+            return False
+        return True
 
     def problem(self, path: Path_, message: str, *, key: bool = False) -> None:
         self.document.report(("router_settings", *path), message, key=key)
@@ -73,13 +89,13 @@ class Names:
                 what = "a model" if group.group_name in self.listed else "another group"
                 self.problem((*path, "group_name"), f"{group.group_name} is the name of {what} too")
             if "*" in group.group_name:
-                self.problem((*path, "group_name"), "wildcard routes are not supported")
+                self.problem((*path, "group_name"), "a group has no wildcard")
             seen.add(group.group_name)
             self._members(group, path)
 
     def _members(self, group: RoutingGroup, path: Path_) -> None:
         for place, model in enumerate(group.models):
-            if model not in self.listed:
+            if model not in self.listed and not self.routed(model):
                 hint = did_you_mean(model, self.listed)
                 self.problem((*path, "models", place), f"there is no model {model}{hint}")
             elif model in group.models[:place]:

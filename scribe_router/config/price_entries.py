@@ -54,6 +54,8 @@ def compile_price(entry: Mapping[str, Any], source: str, factor: Decimal = Decim
         search_once=provider in _GOOGLE and entry.get("web_search_billing_unit") != "per_query",
         hours=_hours(quiet),
         off_peak=_compiled(off_peak, factor, provider) if quiet else (),
+        call=_whole(Decimal(entry.get("fee_cost_per_request", 0)) * PICO),
+        image=_whole(Decimal(entry.get("fee_cost_per_image", 0)) * PICO),
     )
 
 

@@ -33,8 +33,9 @@ def _with_headers(entry: dict[str, Any], rows: Mapping[str, Provider], document:
 
 def resolved(source: Mapping[str, Any], registry: Registry) -> str:
     """YAML that LiteLLM's own proxy loads as it is."""
+    rows = {**registry.deployments, **{each.row.id: each.row for each in registry.wildcards}}
     entries = [
-        _entry(entry, registry.deployments[(entry.get("model_info") or {}).get("id") or entry["model_name"]])
+        _entry(entry, rows[(entry.get("model_info") or {}).get("id") or entry["model_name"]])
         for entry in source["model_list"]
     ]
     settings = dict(source.get("litellm_settings") or {})

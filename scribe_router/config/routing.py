@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from scribe_router import plugins
 from scribe_router.config.documents import Document
+from scribe_router.config.naming import Names
 from scribe_router.config.problems import Path_
 from scribe_router.names import did_you_mean
 from scribe_router.policies.routing import RoutingPolicy
@@ -17,16 +18,15 @@ def known_strategies() -> dict[str, Strategy]:
     return {**BUILT_IN, **plugins.loaded("strategies")}
 
 
-def check_routing(
-    routing: RoutingPolicy, document: Document, names: tuple[str, ...], abilities: frozenset[str]
-) -> None:
+def check_routing(routing: RoutingPolicy, document: Document, names: Names, abilities: frozenset[str]) -> None:
     """Report what names nothing."""
     for path, name in _models(routing):
-        if name not in names:
-            document.report(path, f"there is no model, group or alias {name}{did_you_mean(name, names)}")
+        if not names.has(name):
+            hint = did_you_mean(name, names.everything())
+            document.report(path, f"there is no model, group or alias {name}{hint}")
     for name in routing.strategies:
-        if name not in names:
-            what = f"there is no model, group or alias {name}{did_you_mean(name, names)}"
+        if not names.has(name):
+            what = f"there is no model, group or alias {name}{did_you_mean(name, names.everything())}"
             document.report(("strategies", name), what, key=True)
     strategies = (*BUILT_IN, *plugins.names("strategies"))
     for path, name in (

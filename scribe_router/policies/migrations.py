@@ -1,7 +1,7 @@
 """Old model names and their successors: `policies/migrations.yaml`. Knows names and dates, no deployment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from pydantic import RootModel, model_validator
@@ -71,6 +71,16 @@ def ending(rows: Mapping[str, Migration], name: str, today: date) -> str | None:
         return None
     note = f"; {row.note}" if row.note else ""
     return f"{known}{retirement(row, today)}: its successor is {successor(rows, known)}{note}"
+
+
+def retired(rows: Mapping[str, Migration], name: str, today: date) -> tuple[Migrated, ...]:
+    """What may serve instead of a name that its provider has shut down: the successor at the same provider, then
+    wherever it is. Nothing for a name that was never old, or is served for some time yet."""
+    prefix, slash, last = name.rpartition("/")
+    migrated, row = migrate(rows, last, today), rows.get(last)
+    if migrated is None or row is None or (row.retires is not None and row.retires > today):
+        return ()
+    return replace(migrated, name=f"{prefix}{slash}{migrated.name}"), migrated
 
 
 def retirement(row: Migration, today: date) -> str:

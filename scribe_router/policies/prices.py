@@ -3,7 +3,7 @@
 Knows rates and token counts, never where a rate was read or what a limit is.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -64,7 +64,8 @@ class Price:
     """`tiers` are (input tokens above which the rates hold, rates), ascending, the first at 0: all or nothing.
 
     `variants` are the tiers of a service tier by its name, `factors` multiply every rate (in thousandths), `search` is
-    pico-dollars per web search (`search_once`: per answer that searched). In `hours`, `off_peak` replaces `tiers`.
+    pico-dollars per web search (`search_once`: per answer that searched), `call` per request, `image` per image in it.
+    In `hours`, `off_peak` replaces `tiers`.
     """
 
     tiers: Tiers
@@ -75,6 +76,8 @@ class Price:
     search_once: bool = False
     hours: tuple[Hours, ...] = ()
     off_peak: Tiers = ()
+    call: int = 0
+    image: int = 0
 
     def rates(self, input_tokens: int) -> Rates:
         """The rates of a request with this many input tokens."""
@@ -92,7 +95,7 @@ class Price:
 
     @property
     def free(self) -> bool:
-        return all(rates.dearest_input == rates.dearest_output == 0 for _, rates in self.tiers)
+        return not self.call and all(rates.dearest_input == rates.dearest_output == 0 for _, rates in self.tiers)
 
     def to_row(self) -> dict[str, Any]:
         """The rates as a ledger row keeps them."""
@@ -110,6 +113,8 @@ def _to_row(price: Price) -> dict[str, Any]:
         row |= {"search": price.search, "search_once": price.search_once}
     if price.hours:
         row |= {"hours": [asdict(each) for each in price.hours], "off_peak": _tiers_to_row(price.off_peak)}
+    if price.call or price.image:
+        row |= {"call": price.call, "image": price.image}
     return row
 
 
@@ -124,6 +129,8 @@ def from_row(row: Mapping[str, Any]) -> Price:
         search_once=row.get("search_once", False),
         hours=tuple(Hours(**{**each, "weekdays": tuple(each["weekdays"])}) for each in row.get("hours", ())),
         off_peak=_tiers_of_row(row.get("off_peak", ())),
+        call=row.get("call", 0),
+        image=row.get("image", 0),
     )
 
 
@@ -152,7 +159,8 @@ def cost(price: Price, usage: Usage, terms: Collection[str] = ()) -> int:
         + spoken * rates.output
         + usage.reasoning * rates.reasoning
     )
-    return _nano(pico + price.search * (min(usage.searches, 1) if price.search_once else usage.searches))
+    searches = min(usage.searches, 1) if price.search_once else usage.searches
+    return _nano(pico + price.search * searches + price.call)
 
 
 def surcharged(price: Price, terms: Collection[str]) -> Price:
@@ -170,8 +178,25 @@ def surcharged(price: Price, terms: Collection[str]) -> Price:
 
 
 def fee(price: Price, searches: int) -> int:
-    """What so many web searches cost, in nano-dollars."""
-    return _nano(price.search * searches)
+    """What a request costs beside its tokens, with so many web searches, in nano-dollars."""
+    return _nano(price.search * searches + price.call)
+
+
+def with_images(price: Price, images: int) -> Price:
+    """The price of a request with so many images: they are part of what each call costs."""
+    return replace(price, call=price.call + price.image * images) if price.image and images else price
+
+
+def dearest(prices: Sequence[Price]) -> Price:
+    """The price that bounds a request which any of several models may serve."""
+    starts = sorted({above for price in prices for above, _ in price.tiers})
+    return Price(
+        tuple((above, _most([price.rates(above + 1) for price in prices])) for above in starts),
+        "dearest of " + ", ".join(dict.fromkeys(price.source for price in prices)),
+        search=max(price.search for price in prices),
+        call=max(price.call for price in prices),
+        image=max(price.image for price in prices),
+    )
 
 
 def _reached(tiers: Tiers, input_tokens: int) -> Rates:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, RootModel, field_validator, model_validator
 
-from scribe_router.exchange import Lane, Thought
+from scribe_router.exchange import Lane, OptimizeFor, Thought
 from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.schema import Shape
 
@@ -73,12 +73,16 @@ class Provider(Shape):
     `headers` go with every request; those of `identity` say who the operator is, and go to the hosts of the row alone:
     not where a deployment's `api_base` leads elsewhere, unless it names its region. An empty one is not sent.
 
-    `quirks` are rows of what its models want otherwise, by a name for each.
-    `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
-    with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
+    `quirks` are rows of what its models want otherwise, by a name for each. `parameters` are names that only this
+    provider knows, and that leave the price as it is. `cancel` is what is done with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
     provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
     `input`, or `zero`. `search` is how it is asked to search the web; without it, it has no search.
-    `prompt_caching` says who reads `cache_control`; others keep prompts without being asked, or not at all.
+    `prompt_caching` says who reads `cache_control`; others keep prompts without being asked, or not at all. With
+    `catalogue`, its list of models says what they cost, which `models sync` keeps.
+
+    `modes` are what it is told for a name that ends in `:mode`, `default_mode` is for other requests, `optimize_for`
+    has the mode of a request's wish. `body` is sent with every chat request that says nothing else. With
+    `price_ceiling` it is told the price that a limit counts on, as `provider.max_price`, and serves at no higher one.
     """
 
     wire: Wire = "other"
@@ -101,6 +105,12 @@ class Provider(Shape):
     doubt: Literal["bound", "input", "zero"] = "bound"
     search: Search | None = None
     prompt_caching: PromptCaching | None = None
+    catalogue: bool = False
+    price_ceiling: bool = False
+    body: dict[str, Any] = Field(default_factory=dict)
+    modes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    default_mode: str | None = None
+    optimize_for: dict[OptimizeFor, str | None] = Field(default_factory=dict)
     regions: dict[str, Region] = Field(default_factory=dict)
     note: str | None = None
 
@@ -116,6 +126,18 @@ class Provider(Shape):
         if not fits:
             raise ValueError("nine letters and digits have to match it, since ids that do not are replaced by such")
         return pattern
+
+    @field_validator("default_mode")
+    @classmethod
+    def _none(cls, name: str | None) -> str | None:
+        return name or None
+
+    @model_validator(mode="after")
+    def _known_modes(self) -> "Provider":
+        for name in (self.default_mode, *self.optimize_for.values()):
+            if name is not None and name not in self.modes:
+                raise ValueError(f"there is no mode {name}; it has {', '.join(self.modes) or 'none'}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "Provider":

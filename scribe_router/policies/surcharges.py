@@ -11,6 +11,7 @@ from typing import Any
 
 _ORDINARY_TIERS = (None, "auto", "default", "flex", "standard", "standard_only", "batch")
 _ORDINARY_TOOLS = (None, "function", "custom")
+_FREE_PLUGINS = ("context-compression",)
 MOST_SEARCHES = 1_000
 
 SURCHARGES: Mapping[str, Callable[[Any], bool]] = {
@@ -19,7 +20,7 @@ SURCHARGES: Mapping[str, Callable[[Any], bool]] = {
     "inference_geo": lambda value: value not in (None, "global"),
     "modalities": lambda value: value not in (None, [], ["text"]),
     "models": bool,
-    "plugins": bool,
+    "plugins": lambda value: bool(value) and not _free_plugins(value),
     "prediction": bool,
     "service_tier": lambda value: value not in _ORDINARY_TIERS,
     "speed": lambda value: value not in (None, "standard"),
@@ -42,13 +43,19 @@ class Asked:
     searches: int = 0
 
 
-def asked(body: Mapping[str, Any], known: Collection[str], *, searchable: bool) -> Asked:
-    """What a request asks for. `known` are the terms that have a price; `searchable` says that a search has one."""
+def asked(body: Mapping[str, Any], known: Collection[str], *, searchable: bool, models: bool = False) -> Asked:
+    """What a request asks for. `known` are the terms that have a price; `searchable` says that a search has one,
+    `models` that each of the other models that may serve has one."""
     dearer = [name for name, costs_more in SURCHARGES.items() if name in body and costs_more(body[name])]
     terms = {name: body[name] for name in dearer if name in TERMS and _among(body[name], known)}
     searches = _searches(body["tools"]) if searchable and "tools" in dearer else None
-    bounded = {*terms, *(("tools",) if searches is not None else ())}
+    bounded = {*terms, *(("tools",) if searches is not None else ()), *(("models",) if models else ())}
     return Asked(next((name for name in dearer if name not in bounded), None), terms, searches or 0)
+
+
+def _free_plugins(value: Any) -> bool:
+    plugins = value if isinstance(value, list) else [value]
+    return all(isinstance(each, Mapping) and each.get("id") in _FREE_PLUGINS for each in plugins)
 
 
 def _among(value: Any, known: Collection[str]) -> bool:

@@ -15,8 +15,8 @@ from scribe_router import __version__
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InternalError, InvalidRequest, ModelNotFound, RequestError
 from scribe_router.exchange import LOCAL, Api, Call, CallOptions, Json, Principal
+from scribe_router.listing import offer, offers
 from scribe_router.names import did_you_mean
-from scribe_router.registry import Registry
 from scribe_router.router import Router
 from scribe_router.server.admin import CLIENT_GONE, admin_routes
 from scribe_router.server.connection import ClientGone, while_connected
@@ -74,14 +74,15 @@ def _routes(router: Router) -> APIRouter:
 
     @routes.get("/models")
     async def models() -> Json:
-        return {"object": "list", "data": _listing(router.registry)}
+        return {"object": "list", "data": offers(router.registry)}
 
     @routes.get("/models/{name:path}")
     async def model(name: str) -> Json:
-        listed = {each["id"]: each for each in _listing(router.registry)}
-        if name not in listed:
-            raise ModelNotFound(f"no model, group or alias is called {name}{did_you_mean(name, listed)}", param="model")
-        return listed[name]
+        found = offer(name, router.registry)
+        if found is None:
+            hint = did_you_mean(name, [each["id"] for each in offers(router.registry)])
+            raise ModelNotFound(f"no model, group or alias is called {name}{hint}", param="model")
+        return found
 
     return routes
 
@@ -159,25 +160,6 @@ def _finite(text: str) -> float:
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text[:20]} is no number in JSON")
-
-
-def _listing(registry: Registry) -> list[Json]:
-    """Every name that something can serve now."""
-    listed = []
-    for name in registry.names():
-        members = [
-            each
-            for tier in registry.members(registry.resolve(name))
-            for model in tier
-            for each in registry.models[model]
-        ]
-        usable = [registry.deployments[each] for each in members if registry.deployments[each].missing is None]
-        if usable:
-            owners = sorted({each.provider for each in usable})
-            windows = [each.window for each in usable if each.window]
-            window = {"context_window": max(windows)} if windows else {}
-            listed.append({"id": name, "object": "model", "created": 0, "owned_by": "+".join(owners), **window})
-    return listed
 
 
 async def _refused(_: Request, error: Exception) -> Response:

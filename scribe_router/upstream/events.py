@@ -13,13 +13,14 @@ THINKING: tuple[Thought, ...] = (
     *("reasoning_content", "reasoning"),
     *("thinking_blocks", "reasoning_details", "reasoning_items"),
 )
+LONGEST_NAME = 200
 DONE: Json = {}  # what a lane yields for `[DONE]`
 Events = AsyncIterator[Json]
 
 
 def usage_of(reply: Json, *, cited: bool = False) -> Json | None:
-    """The usage of a reply or a chunk, with what else the reply says of its price: the service tier, and that a web
-    search was made, which OpenAI tells by citations alone."""
+    """The usage of a reply or a chunk, with what else the reply says of its price: the service tier, who served
+    it, and that a web search was made, which OpenAI tells by citations alone."""
     usage = reply.get("usage")
     if not isinstance(usage, Mapping) or not usage:
         return None
@@ -27,7 +28,17 @@ def usage_of(reply: Json, *, cited: bool = False) -> Json | None:
     choices = reply.get("choices")
     cited = cited or (isinstance(choices, list) and any(map(_cites, choices)))
     searched = {"web_search_requests": 1} if cited else {}
-    return {**tier, **searched, **usage}
+    provider, model = served_by(reply)
+    behind = {"served_by": {"provider": provider, "model": model}} if provider else {}
+    return {**tier, **searched, **behind, **usage}
+
+
+def served_by(reply: Json) -> tuple[str, str]:
+    """(provider, model) behind a reply that names its provider, as a router of others' models does; else empty."""
+    provider, model = reply.get("provider"), reply.get("model")
+    if not isinstance(provider, str) or not isinstance(model, str):
+        return "", ""
+    return provider[:LONGEST_NAME], model[:LONGEST_NAME]
 
 
 def _cites(choice: Any) -> bool:

@@ -43,6 +43,7 @@ OWN: Mapping[str, frozenset[str]] = MappingProxyType(
 # Its client for OpenAI takes these from the environment, and would tell them to whatever host it is pointed at.
 _SOMEBODY = ("OPENAI_ORGANIZATION", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 _NOBODY = MappingProxyType({"OpenAI-Organization": "", "OpenAI-Project": ""})
+MOST_FED = 4096  # a wildcard makes a deployment of every name that a client thinks of
 _generations = itertools.count(1)
 
 
@@ -148,7 +149,7 @@ class LiteLLMLane:
 
     def __init__(self) -> None:
         self.generation = next(_generations)
-        self._fed: set[str] = set()
+        self._fed: dict[str, None] = {}
         # The collector may run this inside `add`, so it only leaves a note; the next `add` or `close` reads it.
         weakref.finalize(self, _process.leaving.extend, self._fed)
 
@@ -188,7 +189,11 @@ class LiteLLMLane:
         identity = f"{deployment.id}@{self.generation}"
         if identity not in self._fed:
             await asyncio.to_thread(_process.add, identity, deployment)
-            self._fed.add(identity)
+            self._fed[identity] = None
+            if len(self._fed) > MOST_FED:
+                oldest = next(iter(self._fed))
+                del self._fed[oldest]
+                _process.leaving.append(oldest)
         return identity
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from scribe_router.exchange import Api, Call, Json, Lane, Level
 from scribe_router.names import did_you_mean
 from scribe_router.policies.caching import marked
 from scribe_router.policies.history import readable
+from scribe_router.policies.modes import moded
 from scribe_router.policies.parameters import OURS
 from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.quirks import headers
@@ -84,8 +85,11 @@ class Shaped:
         return json_bytes(self.body)
 
 
-def shape(call: Call, deployment: Deployment, auto: Level | None = None, lane: Lane | None = None) -> Shaped:
-    """The request for `deployment`, without an output cap yet. `auto` is what that reasoning effort means for it."""
+def shape(
+    call: Call, deployment: Deployment, auto: Level | None = None, lane: Lane | None = None, mode: str | None = None
+) -> Shaped:
+    """The request for `deployment`, without an output cap yet. `auto` is what that reasoning effort means for it,
+    `mode` the provider's routing mode."""
     body = {name: value for name, value in call.body.items() if name not in OURS}
     if isinstance(body.get("provider"), str):
         del body["provider"]
@@ -99,6 +103,8 @@ def shape(call: Call, deployment: Deployment, auto: Level | None = None, lane: L
     for name, value in deployment.params.items():
         if name not in (*CAPS, "enable_search") and name not in body and not (controlled and name in CONTROLS):
             body[name] = value
+    if mode is not None and call.api == "chat":
+        body = moded(body, deployment.modes.fields[mode])
     wish, unsaid = _wish(call, body, deployment, auto) if call.api == "chat" else (None, ())
     searching, silent = _search(call, body, deployment) if call.api == "chat" else ((), ())
     requested = _take_cap(body, deployment) if call.api == "chat" else None

@@ -70,7 +70,7 @@ class WireLane:
         url = f"{deployment.api_base}{PATHS[shaped.api]}"
         body = shaped.encoded()
         data = BytesIO(body) if len(body) > LARGEST_WRITE else body  # aiohttp writes a file in parts
-        proxy = _proxy(str(deployment.api_base))
+        proxy = proxy_for(str(deployment.api_base))
         return self._session().post(url, data=data, headers=headers, proxy=proxy, allow_redirects=False)
 
     def _session(self) -> aiohttp.ClientSession:
@@ -106,7 +106,7 @@ def _let_go(sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession]) ->
 
 
 @lru_cache(maxsize=1024)
-def _proxy(base: str) -> str | None:
+def proxy_for(base: str) -> str | None:
     """The proxy that the environment names for a host. aiohttp would read ~/.netrc as well, for every request."""
     url = urlsplit(base)
     return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
