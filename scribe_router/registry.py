@@ -66,6 +66,8 @@ class Deployment:
     parameters: frozenset[str] = frozenset()
     family: Family | None = None
     history: frozenset[str] | None = None
+    history_wanted: bool = False
+    stream_options: bool = True
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"

@@ -32,7 +32,8 @@ class Provider(Shape):
 
     `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for false.
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
-    of the ids that it accepts.
+    of the ids that it accepts. `history_wanted` says that thinking models refuse a call of a tool without. Without
+    `stream_options` it refuses that parameter, and its streams tell their usage unasked.
 
     `parameters` are names that only this provider knows, and that leave the price as it is. `cancel` is what is done
     with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
@@ -52,6 +53,8 @@ class Provider(Shape):
     cap_includes_thinking: bool | Literal["unknown"] = "unknown"
     parameters: tuple[str, ...] = ()
     history: tuple[Thought, ...] | None = None
+    history_wanted: bool = False
+    stream_options: bool = True
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"

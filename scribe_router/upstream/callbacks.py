@@ -120,7 +120,7 @@ class Hooked:
                 arguments.pop(name, None)
                 extra.pop(name, None)
             arguments[shaped.deployment.cap_parameter] = shaped.cap
-        if shaped.stream:
+        if "stream_options" in shaped.body:
             self._ask_for_usage(arguments, extra, shaped)
         return {**arguments, "extra_body": extra} if extra else arguments
 

@@ -30,9 +30,11 @@ from scribe_router.upstream.shape import Shaped
 PINNED: Mapping[str, Any] = MappingProxyType(
     {"num_retries": 0, "max_retries": 0, "disable_fallbacks": True, "drop_params": False}
 )
-# As an argument `metadata` is for LiteLLM's own callbacks, `user` reaches only those models that it knows, and
-# `reasoning_effort` loses its level at some providers.
-NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user", "reasoning_effort"}})
+# As arguments to the Responses API `metadata` is for LiteLLM's own callbacks, and `user` reaches models that it knows.
+NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user"}})
+# What LiteLLM looks at itself, where a body travels as it is.
+STREAMS = ("stream", "stream_options")
+SEEN = ("messages", "input", *STREAMS)
 # What it translates, beyond OpenAI's names.
 OWN: Mapping[str, frozenset[str]] = MappingProxyType(
     {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
@@ -184,18 +186,12 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
 
     LiteLLM has no channel for unknown names to Anthropic, so there the listed ones are arguments and others an error.
     """
-    # LiteLLM changes what it is given: for Gemini it takes `additionalProperties` out of the client's own schema.
-    body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
-    wire = shaped.deployment.wire
-    known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
-    if shaped.deployment.provider == "openai" and shaped.deployment.family is not None:
-        # Without it LiteLLM refuses a temperature; and the Responses API has another place for it.
-        known |= {"reasoning_effort"}
-    named = {name: value for name, value in body.items() if name in known}
-    rest = {name: value for name, value in body.items() if name not in known}
-    if rest and wire == "anthropic":
+    named, rest = _parted(shaped)
+    if rest and shaped.deployment.wire == "anthropic":
         detail = f"{shaped.deployment.provider} does not take {', '.join(sorted(rest))}"
         raise AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, detail)
+    if shaped.deployment.wire == "ollama" and isinstance(rest.get("options"), dict) and shaped.cap is not None:
+        rest["options"]["num_predict"] = shaped.cap  # they take the place of LiteLLM's, which hold the cap
     if rest:
         named["extra_body"] = rest
     if shaped.api == "chat":
@@ -205,6 +201,22 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
     if shaped.deployment.headers:
         named["extra_headers"] = dict(shaped.deployment.headers)
     return named
+
+
+def _parted(shaped: Shaped) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The body as arguments, and what of it travels as it is.
+
+    To a host of OpenAI's format that is all of it, as on the wire lane: LiteLLM would move a temperature, take an image
+    out, write a turn of its own, or refuse what the host takes.
+    """
+    # LiteLLM changes what it is given: for Gemini it takes `additionalProperties` out of the client's own schema.
+    body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
+    wire = shaped.deployment.wire
+    if wire == "openai" and not (shaped.deployment.litellm_lane_for_tools and body.get("tools")):
+        named = {name: body[name] for name in SEEN if name in body}
+        return named, {name: value for name, value in body.items() if name not in STREAMS}
+    known = (API[shaped.api] - NOT_AS_ARGUMENTS.get(wire, {"metadata"})) | OWN.get(wire, frozenset())
+    return {name: body.pop(name) for name in tuple(body) if name in known}, body
 
 
 def warm_up() -> None:

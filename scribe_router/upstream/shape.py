@@ -83,14 +83,18 @@ def shape(call: Call, deployment: Deployment, auto: Level | None = None, lane: L
     if call.api == "chat" and deployment.history is not None:
         # LiteLLM makes such items of the Responses API's, and there alone they are read.
         items = {"reasoning_items"} if lane == "litellm" and deployment.litellm_lane_for_tools else set()
-        body["messages"] = readable(body["messages"], deployment.history | items, deployment.tool_call_ids)
+        family, ids = deployment.family, deployment.tool_call_ids
+        wants = deployment.history_wanted and family is not None and family.default != "none"
+        body["messages"] = readable(body["messages"], deployment.history | items, ids, wants=wants)
     controlled = any(name in call.body for name in CONTROLS)
     for name, value in deployment.params.items():
         if name not in CAPS and name not in body and not (controlled and name in CONTROLS):
             body[name] = value
     wish, unsaid = _wish(call, body, deployment, auto) if call.api == "chat" else (None, ())
     requested = _take_cap(body, deployment) if call.api == "chat" else None
-    if call.stream:
+    if not deployment.stream_options:
+        body.pop("stream_options", None)
+    elif call.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return Shaped(call.api, deployment, body, requested_cap=requested, warnings=(*warnings, *unsaid), wish=wish)
 
