@@ -39,9 +39,10 @@ class Deployment:
     `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is at
     OpenAI. `window` and `max_output` are tokens; None is unknown. `params` are the operator's defaults for the request
     body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason, `quirks` what else it
-    wants otherwise, `modes` are the provider's, `sold` gives price and window of another of its models. `history` are the fields of earlier thinking that it reads (None: all). `cache_for` is how long its
-    prompts are kept where `prompt_caching` says how. `off` says what is switched off that it needs; `only_unasked` that
-    it may not be asked to think. `missing` says why it cannot be used, in one line.
+    wants otherwise, `modes` are the provider's, `sold` gives price and window of another of its models. `history` are
+    the fields of earlier thinking that it reads (None: all). `cache_for` is how long its prompts are kept where
+    `prompt_caching` says how. `off` says what is switched off that it needs; `only_unasked` that it may not be asked to
+    think. `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -79,6 +80,8 @@ class Deployment:
     price_ceiling: bool = False
     sold: Callable[[str], "tuple[Price | None, int | None]"] | None = field(default=None, repr=False)
     history: frozenset[str] | None = None
+    history_wanted: bool = False
+    stream_options: bool = True
     tool_call_ids: str | None = None
     think_tags: bool = False
     cancel: Literal["drain", "abort"] = "drain"

@@ -231,6 +231,8 @@ class Compiler:
             litellm_lane_for_tools=provider.tools_on_responses(upstream),
             cap_includes_thinking=provider.cap_includes_thinking is True,
             history=None if provider.history is None else frozenset(provider.history),
+            history_wanted=provider.history_wanted,
+            stream_options=provider.stream_options,
             tool_call_ids=provider.tool_call_ids,
             abilities=self.known.capabilities.abilities(upstream),
             think_tags=provider.think_tags,

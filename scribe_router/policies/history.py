@@ -16,13 +16,18 @@ _BLOCKS = ("thinking", "redacted_thinking")
 _ID = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-def readable(messages: Sequence[Any], understood: Collection[str], ids: str | None) -> list[Any]:
+def readable(
+    messages: Sequence[Any], understood: Collection[str], ids: str | None, *, wants: bool = False
+) -> list[Any]:
     """The messages with those fields of thinking that the target has `understood`, and with ids of tool calls that
-    match its pattern `ids`. What is signed by another vendor takes its readable form with it."""
-    return [_message(each, understood, ids) if isinstance(each, Mapping) else each for each in messages]
+    match its pattern `ids`. What is signed by another vendor takes its readable form with it; where the target `wants`
+    some beside every call of a tool, a space stands in."""
+    return [_message(each, understood, ids, wants) if isinstance(each, Mapping) else each for each in messages]
 
 
-def _message(message: Mapping[str, Any], understood: Collection[str], ids: str | None) -> Mapping[str, Any]:
+def _message(
+    message: Mapping[str, Any], understood: Collection[str], ids: str | None, wants: bool
+) -> Mapping[str, Any]:
     foreign = any(message.get(name) and name not in understood for name in SIGNED)
     own = any(message.get(name) and name in understood for name in SIGNED)
     dropped = {name for name in THOUGHTS if name in message and (name not in understood or (foreign and not own))}
@@ -33,6 +38,8 @@ def _message(message: Mapping[str, Any], understood: Collection[str], ids: str |
         kept["content"] = said or (kept["content"] and (None if kept.get("tool_calls") else ""))
     if ids is not None:
         _rename(kept, ids)
+    if wants and kept.get("tool_calls") and not kept.get("reasoning_content"):
+        kept["reasoning_content"] = " "
     return kept if kept != message else message
 
 

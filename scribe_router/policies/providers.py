@@ -68,17 +68,20 @@ class Provider(Shape):
 
     `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for false.
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
-    of the ids that it accepts. With `think_tags` its content may begin with what it thought, in `<think>` tags.
+    of the ids that it accepts. `history_wanted` says that thinking models refuse a call of a tool without. With
+    `think_tags` its content may begin with what it thought, in `<think>` tags. Without `stream_options` it refuses that
+    parameter, and its streams tell their usage unasked.
 
     `headers` go with every request; those of `identity` say who the operator is, and go to the hosts of the row alone:
     not where a deployment's `api_base` leads elsewhere, unless it names its region. An empty one is not sent.
 
     `quirks` are rows of what its models want otherwise, by a name for each. `parameters` are names that only this
-    provider knows, and that leave the price as it is. `cancel` is what is done with a stream whose client has gone: `drain` reads it to its end and settles the truth, `abort` ends it, for a
-    provider that then stops billing. `doubt` is what a request counts for whose reply was lost: its whole `bound`, its
-    `input`, or `zero`. `search` is how it is asked to search the web; without it, it has no search.
-    `prompt_caching` says who reads `cache_control`; others keep prompts without being asked, or not at all. With
-    `catalogue`, its list of models says what they cost, which `models sync` keeps.
+    provider knows, and that leave the price as it is. `cancel` is what is done with a stream whose client has gone:
+    `drain` reads it to its end and settles the truth, `abort` ends it, for a provider that then stops billing. `doubt`
+    is what a request counts for whose reply was lost: its whole `bound`, its `input`, or `zero`. `search` is how it is
+    asked to search the web; without it, it has no search. `prompt_caching` says who reads `cache_control`; others keep
+    prompts without being asked, or not at all. With `catalogue`, its list of models says what they cost, which `models
+    sync` keeps.
 
     `modes` are what it is told for a name that ends in `:mode`, `default_mode` is for other requests, `optimize_for`
     has the mode of a request's wish. `body` is sent with every chat request that says nothing else. With
@@ -100,6 +103,8 @@ class Provider(Shape):
     quirks: dict[str, Quirk] = Field(default_factory=dict)
     history: tuple[Thought, ...] | None = None
     think_tags: bool = False
+    history_wanted: bool = False
+    stream_options: bool = True
     tool_call_ids: str | None = None
     cancel: Literal["drain", "abort"] = "drain"
     doubt: Literal["bound", "input", "zero"] = "bound"

@@ -120,7 +120,7 @@ class Hooked:
         arguments = {name: value for name, value in self.kwargs.items() if name != "extra_body"}
         known, body = as_arguments(shaped), shaped.body
         changed = {name for name in asked.keys() | body.keys() if asked.get(name) != body.get(name)}
-        for name in (changed | asked.keys() & set(CONTROLS)) - {"model", "stream_options"}:
+        for name in (changed | asked.keys() & set(CONTROLS)) - {"model", "stream", "stream_options"}:
             for place in (arguments, extra):
                 place.pop(name, None)
             if name in body:
@@ -130,7 +130,7 @@ class Hooked:
                 arguments.pop(name, None)
                 extra.pop(name, None)
             arguments[shaped.deployment.cap_parameter] = shaped.cap
-        if shaped.stream:
+        if "stream_options" in shaped.body and self.kwargs.get("stream"):
             self._ask_for_usage(arguments, extra, shaped)
         return {**arguments, "extra_body": extra} if extra else arguments
 

@@ -36,6 +36,9 @@ PINNED: Mapping[str, Any] = MappingProxyType(
 # writes a turn of its own instead), moves a temperature, and refuses what Mistral takes.
 TOUCHED = {"reasoning_effort", "tool_choice", "temperature", "n", "presence_penalty", "frequency_penalty"}
 NOT_AS_ARGUMENTS: Mapping[str, set[str]] = MappingProxyType({"openai": {"metadata", "user"} | TOUCHED})
+# What LiteLLM looks at itself, where a body travels as it is.
+STREAMS = ("stream", "stream_options")
+SEEN = ("messages", "input", *STREAMS)
 # What it translates, beyond OpenAI's names.
 OWN: Mapping[str, frozenset[str]] = MappingProxyType(
     {"anthropic": ANTHROPIC_OWN, "gemini": frozenset({"thinking", "top_k"})}
@@ -106,14 +109,17 @@ def _load() -> Any:
     return Pinned(model_list=[], num_retries=0, disable_cooldowns=True, ignore_invalid_deployments=False)
 
 
+_VERSION = "anthropic-version"
+
+
 def _keep_version(config: Any) -> None:
     """Let a deployment's `anthropic-version` leave: LiteLLM writes its own over it."""
     validate = config.validate_environment
 
     def kept(self: Any, headers: Any, *more: Any, **named: Any) -> Any:
-        lower = {name.lower(): value for name, value in headers.items()}
-        own = {name: lower[name] for name in ("anthropic-version",) if name in lower}
-        return validate(self, lower, *more, **named) | own
+        own = {_VERSION: value for name, value in headers.items() if name.lower() == _VERSION}
+        rest = {name: value for name, value in headers.items() if name.lower() != _VERSION}
+        return validate(self, rest, *more, **named) | own
 
     config.validate_environment = kept
 
@@ -208,14 +214,12 @@ def arguments(shaped: Shaped) -> dict[str, Any]:
 
     LiteLLM has no channel for unknown names to Anthropic, so there the listed ones are arguments and others an error.
     """
-    # LiteLLM changes what it is given: for Gemini it takes `additionalProperties` out of the client's own schema.
-    body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
-    known = as_arguments(shaped)
-    named = {name: value for name, value in body.items() if name in known}
-    rest = {name: value for name, value in body.items() if name not in known}
+    named, rest = _parted(shaped)
     if rest and shaped.deployment.wire == "anthropic":
         detail = f"{shaped.deployment.provider} does not take {', '.join(sorted(rest))}"
         raise AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, detail)
+    if shaped.deployment.wire == "ollama" and isinstance(rest.get("options"), dict) and shaped.cap is not None:
+        rest["options"]["num_predict"] = shaped.cap  # they take the place of LiteLLM's, which hold the cap
     if rest:
         named["extra_body"] = rest
     if shaped.api == "chat":
@@ -238,6 +242,22 @@ def as_arguments(shaped: Shaped) -> frozenset[str]:
         return known
     # The Responses API has other places for them; and without an effort LiteLLM refuses a temperature.
     return known | (TOUCHED if deployment.family is not None else TOUCHED - {"reasoning_effort"})
+
+
+def _parted(shaped: Shaped) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The body as arguments, and what of it travels as it is.
+
+    To a host of OpenAI's format that is all of it, as on the wire lane: LiteLLM would move a temperature, take an image
+    out, write a turn of its own, or refuse what the host takes.
+    """
+    # LiteLLM changes what it is given: for Gemini it takes `additionalProperties` out of the client's own schema.
+    body = {name: deepcopy(value) for name, value in shaped.body.items() if name != "model"}
+    wire = shaped.deployment.wire
+    if wire == "openai" and not (shaped.deployment.litellm_lane_for_tools and body.get("tools")):
+        named = {name: body[name] for name in SEEN if name in body}
+        return named, {name: value for name, value in body.items() if name not in STREAMS}
+    known = as_arguments(shaped)
+    return {name: body.pop(name) for name in tuple(body) if name in known}, body
 
 
 def warm_up() -> None:

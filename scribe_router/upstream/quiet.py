@@ -20,4 +20,5 @@ def litellm() -> Any:
 
     module.telemetry = False
     module.suppress_debug_info = True
+    module.disable_hf_tokenizer_download = True  # else it asks huggingface.co how to count, in the middle of a call
     return module

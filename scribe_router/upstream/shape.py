@@ -98,7 +98,9 @@ def shape(
     if call.api == "chat" and deployment.history is not None:
         # LiteLLM makes such items of the Responses API's, and there alone they are read.
         items = {"reasoning_items"} if lane == "litellm" and deployment.litellm_lane_for_tools else set()
-        body["messages"] = readable(body["messages"], deployment.history | items, deployment.tool_call_ids)
+        family, ids = deployment.family, deployment.tool_call_ids
+        wants = deployment.history_wanted and family is not None and family.default != "none"
+        body["messages"] = readable(body["messages"], deployment.history | items, ids, wants=wants)
     controlled = any(name in call.body for name in CONTROLS)
     for name, value in deployment.params.items():
         if name not in (*CAPS, "enable_search") and name not in body and not (controlled and name in CONTROLS):
@@ -111,7 +113,9 @@ def shape(
     if deployment.cache_for is not None and deployment.prompt_caching is not None and call.api == "chat":
         caching = deployment.prompt_caching
         body = marked(body, deployment.cache_for, minimum=caching.minimum, tools=caching.tools)
-    if call.stream:
+    if not deployment.stream_options:
+        body.pop("stream_options", None)
+    elif call.stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     warnings += (*unsaid, *silent)
     return Shaped(call.api, deployment, body, None, requested, warnings, wish, searching=searching)

@@ -45,6 +45,19 @@ def test_thinking_stays_with_its_vendor(message: Any, understood: list[str], tra
     assert readable([message], understood, None) == [travels]
 
 
+@pytest.mark.parametrize(
+    ("message", "travels"),
+    [
+        (said(tool_calls=[CALL]), said(tool_calls=[CALL], reasoning_content=" ")),
+        (said(tool_calls=[CALL], reasoning_content="hm"), said(tool_calls=[CALL], reasoning_content="hm")),
+        (said(tool_calls=[CALL], reasoning="hm"), said(tool_calls=[CALL], reasoning_content=" ")),
+        (said(), said()),
+    ],
+)  # fmt: skip
+def test_a_space_stands_in_for_thinking_that_is_wanted(message: Any, travels: Any) -> None:
+    assert readable([message], KIMI, None, wants=True) == [travels]
+
+
 def test_ids_of_calls_and_results_stay_together() -> None:
     call = {"id": "functions.weather:0", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     messages = [

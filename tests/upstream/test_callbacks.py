@@ -34,7 +34,7 @@ from scribe_router.upstream.callbacks import Refusal
 from tests.support.litellm_clients import close_litellm_clients
 
 MESSAGES = [{"role": "user", "content": "hello big world"}]
-COMPATIBLE = ("openrouter", "moonshot", "dashscope", "deepseek", "mistral", "minimax", "hosted_vllm")
+COMPATIBLE = ("openrouter", "moonshot", "dashscope", "deepseek", "minimax", "hosted_vllm")
 WORDS = 3  # the sandbox counts words: three in, three out
 TRUE_COST = WORDS * 1_000 + WORDS * 2_000
 Rows = list[dict[str, Any]]
@@ -194,6 +194,14 @@ async def test_usage_of_streams_is_asked_for_everywhere(place: Place, sandbox: S
     (row,) = await place.settled()
     assert sandbox.received[0].json["stream_options"] == {"include_usage": True}
     assert (texts(chunks), row["cost"], row["mark"]) == ("hello big world", TRUE_COST, "computed")
+
+
+@limited
+async def test_usage_is_not_asked_for_where_that_is_refused(place: Place, sandbox: Sandbox) -> None:
+    place.add("echo", "mistral")
+    await read(await place.router().acompletion(model="echo", messages=MESSAGES, stream=True))
+    await place.settled()
+    assert "stream_options" not in sandbox.received[0].json
 
 
 @limited

@@ -22,8 +22,12 @@ from scribe_router.config.resolved import resolved
 from scribe_router.exchange import Json
 from scribe_router.sandbox import Sandbox, running_sandbox
 from tests.support.litellm_clients import close_litellm_clients
-from tests.upstream.test_reasoning_bytes import BASES, BY_MODEL, control
+from tests.upstream.test_reasoning_bytes import BASES, control
 
+CASES: list[Json] = yaml.safe_load((Path(__file__).parent.parent / "cases" / "reasoning.yaml").read_text())
+BY_MODEL: dict[str, list[Json]] = {}
+for each in CASES:
+    BY_MODEL.setdefault(each["model"], []).append(each)
 MESSAGES = [{"role": "user", "content": "hi"}]
 FREE = {"input_cost_per_token": 0, "output_cost_per_token": 0, "cache_creation_input_token_cost": 0}
 pytestmark = [

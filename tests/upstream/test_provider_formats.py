@@ -197,7 +197,7 @@ async def test_nothing_of_ours_leaves(one: Router, sandbox: Sandbox, model: str)
     with_ours = await sent(one, sandbox, body)
     assert with_ours.json == plain.json
     warnings = (await one.serve(Call("chat", body))).exchange.warnings
-    assert warnings[:2] == ["mcp_tools has no effect here", "optimize_for has no effect here"]
+    assert warnings[:1] == ["mcp_tools has no effect here"]
 
 
 async def test_what_anthropic_cannot_take_is_refused_by_name(one: Router, sandbox: Sandbox) -> None:
