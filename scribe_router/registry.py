@@ -12,6 +12,7 @@ from typing import Any, Literal
 from scribe_router.exchange import Category, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
 from scribe_router.policies.access import AccessPolicy
+from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.migrations import Migration
@@ -123,6 +124,7 @@ class Registry:
     store: Store
     effort: EffortPolicy = field(default_factory=EffortPolicy)
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
+    breaker: BreakerPolicy | None = None
     price_map: str = ""
     warnings: tuple[str, ...] = ()
 
