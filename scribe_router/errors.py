@@ -16,6 +16,7 @@
         ├── UpstreamError           502
         │   └── UpstreamAuthentication
         ├── Unavailable             503
+        │   └── CircuitOpen
         ├── StreamError             an event, after the first content was sent
         └── InternalError           500
 
@@ -159,6 +160,12 @@ class Unavailable(RequestError):
     """Nothing can serve this now: every circuit is open, or the store is away."""
 
     status, type, code, retry = 503, "server_error", "store_unavailable", "after"
+
+
+class CircuitOpen(Unavailable):
+    """Every deployment that could serve this has failed too often of late; `retry_after` is in seconds."""
+
+    type, code = "upstream_error", "circuit_open"
 
 
 class StreamError(RequestError):

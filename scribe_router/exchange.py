@@ -156,7 +156,10 @@ class Charge:
 
 
 class AttemptFailed(Exception):
-    """An upstream attempt failed. `detail` is safe to show: no key, no prompt, no provider's raw text."""
+    """An upstream attempt failed. `detail` is safe to show: no key, no prompt, no provider's raw text.
+
+    `blameless` says that it tells nothing of the deployment: we ended it, or it was about the request itself.
+    """
 
     def __init__(
         self,
@@ -167,6 +170,7 @@ class AttemptFailed(Exception):
         status: int | None = None,
         retry_after: float | None = None,
         error: Json | None = None,
+        blameless: bool = False,
     ) -> None:
         super().__init__(detail)
         self.category = category
@@ -175,6 +179,7 @@ class AttemptFailed(Exception):
         self.status = status
         self.retry_after = retry_after
         self.error = error
+        self.blameless = blameless
 
 
 @dataclass(slots=True)

@@ -1,9 +1,10 @@
-"""What a client is told when every attempt failed: failures in, one error out. Pure."""
+"""What a client is told when every attempt failed: failures in, one error out; and failures of our own making. Pure."""
 
 import re
 
 from scribe_router.errors import (
     BudgetExceeded,
+    CircuitOpen,
     ContentPolicyViolation,
     ContextLengthExceeded,
     DeadlineExceeded,
@@ -14,7 +15,7 @@ from scribe_router.errors import (
     UpstreamError,
     UpstreamRateLimited,
 )
-from scribe_router.exchange import AttemptFailed, Category
+from scribe_router.exchange import AttemptFailed, Category, Reached
 
 _ENDS = (Category.BAD_REQUEST, Category.CONTENT_POLICY, Category.INTERNAL)
 _PASSES = (Category.SERVER, Category.NETWORK, Category.TIMEOUT, Category.STREAM)
@@ -26,21 +27,47 @@ _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)[-_][\w*.-]{8,}|\bAIza[\w-]{8,}|\b
 def error_for(failures: list[AttemptFailed], refusal: RequestError | None) -> RequestError:
     """The error of a request after `failures`, ended by `refusal` (ours) or by running out of candidates.
 
-    After a provider's error a refusal of money does not replace it: it is named as the reason that nothing else was
-    tried.
+    After a provider's error a refusal of money, or of a deployment that is left alone, does not replace it: it is named
+    as the reason that nothing else was tried.
     """
     if not failures:
         return refusal or InternalError("no attempt was made")
     if isinstance(refusal, DeadlineExceeded):
         tries = _times(len(failures))
         return DeadlineExceeded(f"the deadline passed after {tries}; the last failure: {failures[-1].detail}")
-    if refusal is not None and not isinstance(refusal, BudgetExceeded):
+    if refusal is not None and not isinstance(refusal, BudgetExceeded | CircuitOpen | UpstreamRateLimited):
         return refusal
     error = _by_category(_telling(failures), failures)
     if refusal is not None:
         error.message = f"{error.message}; nothing else was tried: {refusal.message}"
         error.args = (error.message,)
     return error
+
+
+def refused(refusals: list[RequestError]) -> RequestError | None:
+    """The refusal of ours that is told: one that passes with time before one of money, and the first of its kind."""
+    return min(refusals, key=lambda each: isinstance(each, BudgetExceeded), default=None)
+
+
+def limited(told: RequestError) -> AttemptFailed | None:
+    """A rate limit that another request was told of, as what would have become of this one; None for what is none."""
+    if not isinstance(told, UpstreamRateLimited):
+        return None
+    return AttemptFailed(Category.RATE_LIMIT, Reached.NOT_CONNECTED, told.message, retry_after=told.retry_after)
+
+
+def too_late(first: float | None, left: float, whole: float) -> AttemptFailed:
+    """An attempt that its first-token clock ended, or the deadline: with less than half of the usual one `left`, that
+    tells nothing of the deployment. All in seconds."""
+    if first is not None and first < left:
+        return AttemptFailed(Category.TIMEOUT, Reached.LOST, f"the provider did not begin to answer within {first:g} s")
+    detail = "the deadline passed before the provider answered"
+    return AttemptFailed(Category.TIMEOUT, Reached.LOST, detail, blameless=left < whole / 2)
+
+
+def fault(reached: Reached) -> AttemptFailed:
+    """A fault of ours."""
+    return AttemptFailed(Category.INTERNAL, reached, "a fault of the router")
 
 
 def _telling(failures: list[AttemptFailed]) -> AttemptFailed:

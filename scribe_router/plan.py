@@ -4,14 +4,16 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from math import ceil
 from types import MappingProxyType
 
-from scribe_router.errors import InvalidRequest, ModelNotFound
+from scribe_router.errors import CircuitOpen, InvalidRequest, ModelNotFound
 from scribe_router.exchange import Category, Lane, Level
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
+from scribe_router.policies.breaker import CLOSED, Circuit
 from scribe_router.policies.features import OFF
 from scribe_router.policies.migrations import migrate, retired
 from scribe_router.policies.prices import bound
@@ -40,19 +42,22 @@ LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rest
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state that a plan depends on: the day, the seed that decides between equals, what was seen of deployments
-    lately, by id, and how often each name was planned for."""
+    lately, by id, how often each name was planned for, and at the moment `now` the circuits that are not as they began.
+    Views of all are given; a plan keeps what it looked at."""
 
     today: date
     seed: int
     load: Mapping[str, Load] = field(default_factory=lambda: MappingProxyType({}))
     turns: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    now: float = 0.0
+    circuits: Mapping[str, Circuit] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A deployment that may serve the request. `via` is the way that led to it, `window` is in tokens; `fallback` says
-    that it does not belong to what was asked for. `score` is what its place rests on, in words, `mode` the provider's
-    routing mode."""
+    that it does not belong to what was asked for, `early` that its circuit is open, and so is every other. `score` is
+    what its place rests on, in words, `mode` the provider's routing mode."""
 
     deployment: str
     model: str
@@ -62,6 +67,7 @@ class Candidate:
     fallback: bool = False
     score: str = ""
     mode: str | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ class Plan:
 
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
-    """The plan of a request. Raises `ModelNotFound` (with the nearest name) and `InvalidRequest`."""
+    """The plan of a request. Raises `ModelNotFound` (with the nearest name), `InvalidRequest` and `CircuitOpen`."""
     asked, mode = _mode(_asked(request, registry), registry)
     name, warnings = _known_name(asked, request, registry, snapshot)
     planner = _Planner(request, registry, snapshot, mode)
@@ -100,23 +106,26 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     primary = planner.primary(name)
     if not primary and all(each.rule == "mode" for each in planner.excluded.values()):
         raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
-    warnings += planner.surprises(name, primary)
-    chains = {kind: planner.chain(name, kind, primary) for kind in CHAINS} if request.fallback_enabled else {}
-    candidates = (*primary, *chains.get(None, ()))
+    general = planner.chain(name, None, primary) if request.fallback_enabled else ()
+    candidates = (*primary, *general) or planner.all_open(name)
+    warnings += planner.surprises(name, primary or [each for each in candidates if each.early])
+    kinds = (Category.CONTEXT_LENGTH, Category.CONTENT_POLICY) if request.fallback_enabled else ()
+    chains = {kind: planner.chain(name, kind, primary) for kind in kinds}
     for rule, (code, param) in LEFT_OUT.items() if not candidates else ():
         if any(each.rule == rule for each in planner.excluded.values()):
             raise InvalidRequest(_nobody(name, planner.excluded.values()), code=code, param=param)
     if not candidates:
         raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
+    early = {each.deployment for each in candidates if each.early}
     return Plan(
         facts=request,
-        snapshot=snapshot,
+        snapshot=replace(snapshot, load=planner.load, turns=planner.turns, circuits=planner.circuits),
         requested=name,
         model=target,
         candidates=candidates,
         context_window=chains.get(Category.CONTEXT_LENGTH, ()),
         content_policy=chains.get(Category.CONTENT_POLICY, ()),
-        excluded=tuple(planner.excluded.values()),
+        excluded=tuple(each for each in planner.excluded.values() if each.deployment not in early),
         warnings=tuple(warnings),
         auto=registry.effort.chosen(request),
         strategy=registry.strategy(name, request.optimize_for),
@@ -181,6 +190,10 @@ class _Planner:
     def __init__(self, request: Facts, registry: Registry, snapshot: Snapshot, mode: str | None) -> None:
         self.request, self.registry, self.snapshot, self.mode = request, registry, snapshot, mode
         self.excluded: dict[str, Exclusion] = {}
+        self.load: dict[str, Load] = {}
+        self.turns: dict[str, int] = {}
+        self.circuits: dict[str, Circuit] = {}
+        self._open: dict[str, Candidate] = {}
 
     def primary(self, name: str) -> list[Candidate]:
         """The candidates behind what was asked for; those of the preferred provider first."""
@@ -267,8 +280,9 @@ class _Planner:
         for deployment, score in self._ordered(name, target, usable):
             lane = _lane(deployment, self.request)
             way = via or f"model {target}"
-            mode = deployment.modes.chosen(self.mode, self.request.optimize_for)
-            yield Candidate(deployment.id, deployment.model, lane, way, deployment.window, fallback, score, mode)
+            mode, window = deployment.modes.chosen(self.mode, self.request.optimize_for), deployment.window
+            candidate = Candidate(deployment.id, deployment.model, lane, way, window, fallback, score, mode)
+            yield from self._let_through(candidate)
 
     def _drawn(self, target: str) -> Iterator[list[Deployment]]:
         """The deployments behind a model or group, tier by tier, each as its orders and weights and the seed say."""
@@ -296,14 +310,45 @@ class _Planner:
 
     def _ask(self, target: str) -> Ask:
         request, routing = self.request, self.registry.routing
-        return Ask(routing.weighs(request.task, request.optimize_for), self.snapshot.turns.get(target, 0))
+        self.turns[target] = self.snapshot.turns.get(target, 0)
+        return Ask(routing.weighs(request.task, request.optimize_for), self.turns[target])
 
     def _option(self, each: Deployment) -> Option:
         """A deployment as strategies see it, with what this request could cost there at about so many tokens."""
         tokens = self.request.letters // LETTERS_OF_A_TOKEN + 1
         cap = self.request.cap or each.default_output_cap
         most = None if each.price is None else bound(each.price, tokens, cap)
-        return Option(each.id, each.model, each.weight, most, self.snapshot.load.get(each.id, IDLE), each.abilities)
+        self.load[each.id] = self.snapshot.load.get(each.id, IDLE)
+        return Option(each.id, each.model, each.weight, most, self.load[each.id], each.abilities)
+
+    def _let_through(self, candidate: Candidate) -> Iterator[Candidate]:
+        """The candidate, unless its circuit is in the way; the others stay in the order that they have."""
+        circuit, now = self.snapshot.circuits.get(candidate.deployment, CLOSED), self.snapshot.now
+        if circuit is not CLOSED:
+            self.circuits[candidate.deployment] = circuit
+        if rest := circuit.resting(now):
+            candidate = replace(candidate, via=f"{candidate.via}; at its provider's rate limit for {ceil(rest)} s")
+        if circuit.blocked(now):
+            self.excluded[candidate.deployment] = Exclusion(candidate.deployment, "circuit", circuit.reason(now))
+            self._open.setdefault(candidate.deployment, candidate)
+        else:
+            yield candidate
+
+    def all_open(self, name: str) -> tuple[Candidate, ...]:
+        """What is left where only open circuits stand in the way: those, the first that opened first, if the policy
+        probes. Raises `CircuitOpen` if it does not."""
+        now, policy = self.snapshot.now, self.registry.breaker
+        if not self._open:
+            return ()
+        if policy is not None and policy.all_open == "probe":
+            oldest = sorted(self._open.values(), key=lambda each: self.circuits[each.deployment].opened or 0.0)
+            reasons = {each: self.circuits[each].reason(now) for each in self._open}
+            return tuple(
+                replace(each, via=f"{each.via}; {reasons[each.deployment]}, all are open", early=True)
+                for each in oldest
+            )
+        soonest = min(self.circuits[each].wait(now) for each in self._open)
+        raise CircuitOpen(_nobody(name, self.excluded.values()), retry_after=soonest)
 
 
 def _lane(deployment: Deployment, request: Facts) -> Lane:

@@ -97,7 +97,7 @@ class PythonApi(ABC):
 
     @abstractmethod
     def plan(self, call: Call, *, seed: int | None = None) -> Plan:
-        """The plan of a call. Raises `ModelNotFound` and `InvalidRequest`."""
+        """The plan of a call. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
 
     @abstractmethod
     async def aclose(self) -> None:

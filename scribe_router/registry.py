@@ -13,6 +13,7 @@ from scribe_router.exchange import Category, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
 from scribe_router.names import matched
 from scribe_router.policies.access import AccessPolicy
+from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
@@ -181,6 +182,7 @@ class Registry:
     effort: EffortPolicy = field(default_factory=EffortPolicy)
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
     features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
+    breaker: BreakerPolicy | None = None
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()

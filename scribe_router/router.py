@@ -21,19 +21,20 @@ from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
 from scribe_router.errors import (
     BudgetExceeded,
+    CircuitOpen,
     DeadlineExceeded,
     InternalError,
     InvalidRequest,
     ModelNotFound,
     RequestError,
     Unavailable,
+    UpstreamRateLimited,
 )
 from scribe_router.exchange import (
     LOCAL,
     Attempt,
     AttemptFailed,
     Call,
-    Category,
     Exchange,
     Json,
     Lane,
@@ -42,11 +43,12 @@ from scribe_router.exchange import (
 )
 from scribe_router.facts import allowed, facts
 from scribe_router.journal import Journal, summary
-from scribe_router.outcome import error_for
+from scribe_router.outcome import error_for, fault, limited, refused, too_late
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
 from scribe_router.registry import Registry
+from scribe_router.state import State
 from scribe_router.stores import open_ledger
 from scribe_router.stores.contract import Ledger, StoreUnavailable
 from scribe_router.stream import Answer, AnswerStream, Finish, Source, assembled
@@ -86,7 +88,9 @@ class Router(PythonApi):
         self._clock, self._random = clock, randomness or random.Random()  # noqa: S311  (spreads load, guards nothing)
         self.alerts = Alerts(self.ledger, registry.budgets, clock)
         self._accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
-        self._wire, self._litellm = WireLane(), LiteLLMLane()
+        self.state = State(registry.breaker)
+        self._wire = WireLane(registry.retries.connect_seconds, registry.retries.headers_seconds)
+        self._litellm = LiteLLMLane()
         self._lanes: dict[Lane, Forward] = {"wire": self._wire, "litellm": self._litellm}
         self._turns: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -109,12 +113,16 @@ class Router(PythonApi):
             raise
 
     def plan(self, call: Call, *, seed: int | None = None) -> Plan:
-        """The plan of a call, as `serve` would walk it. Raises `ModelNotFound` and `InvalidRequest`."""
-        seed = self._random.getrandbits(32) if seed is None else seed
+        """The plan of a call, as `serve` would walk it. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
+        seed, now = self._random.getrandbits(32) if seed is None else seed, self._clock()
         call, _ = allowed(call, self.registry.features)
-        today = datetime.fromtimestamp(self._clock(), UTC).date()
         known = facts(call, self.registry.effort, self.registry.routing)
-        return plan(known, self.registry, Snapshot(today, seed, turns=self._turns))
+        today, seen = datetime.fromtimestamp(now, UTC).date(), self.state
+        return plan(known, self.registry, Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits))
+
+    def health(self) -> list[Json]:
+        """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure."""
+        return self.state.health(self.registry.deployments.values(), self._clock())
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
         options = call.options
@@ -133,12 +141,7 @@ class Router(PythonApi):
             exchange.warnings += admit(exchange.call.api, exchange.call.body)
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
-            exchange.plan = self.plan(exchange.call)
-            if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
-                self._turns[exchange.plan.model] += 1
-            exchange.requested = exchange.call.model or exchange.plan.requested
-            exchange.warnings += exchange.plan.warnings
-            answer = await self._walk(exchange, exchange.plan)
+            answer = await self._planned(exchange)
         except RequestError as error:
             self._refused(exchange, error)
             raise
@@ -151,16 +154,35 @@ class Router(PythonApi):
             self._close(exchange, "answered")
         return answer
 
-    async def _walk(self, exchange: Exchange, way: Plan) -> Answer | AnswerStream:
+    async def _planned(self, exchange: Exchange) -> Answer | AnswerStream:
+        """Plan and walk. Where every circuit is open and the policy waits: again, once a probe may go."""
+        deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
+        waits = self.registry.breaker is not None and self.registry.breaker.all_open == "wait"
+        while True:
+            try:
+                exchange.plan = self.plan(exchange.call)
+                if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
+                    self._turns[exchange.plan.model] += 1
+                exchange.requested = exchange.call.model or exchange.plan.requested
+                exchange.warnings += [each for each in exchange.plan.warnings if each not in exchange.warnings]
+                return await self._walk(exchange, exchange.plan, deadline)
+            except CircuitOpen as error:
+                seconds = error.retry_after or 0.0
+                if not waits or exchange.abandoned or self._clock() + seconds >= deadline:
+                    raise
+            await asyncio.sleep(seconds)
+
+    async def _walk(self, exchange: Exchange, way: Plan, deadline: float) -> Answer | AnswerStream:
         """The attempt loop: which deployment next, when to wait, when to give up."""
         walk = Walk(way, self.registry.retries)
-        deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
         step: Step | None = walk.start()
         failures: list[AttemptFailed] = []
-        refusals: list[BudgetExceeded] = []
+        refusals: list[RequestError] = []
         while step is not None:
+            if step.wait and self._clock() + step.wait >= deadline:
+                break
             if step.wait:
-                await self._pause(step.wait, deadline, failures)
+                await asyncio.sleep(step.wait)
             try:
                 return await self._attempt(exchange, step.candidate, deadline)
             except AttemptFailed as failure:
@@ -174,10 +196,14 @@ class Router(PythonApi):
                 if step is None and (cheaper := self._downgraded(exchange, refusal, walk.tried)) is not None:
                     walk, refusals = cheaper, []  # what is told is what the cheaper way would have cost
                     step = walk.start()
+            except (CircuitOpen, UpstreamRateLimited) as refusal:  # what others were told of this deployment
+                refusals.append(refusal.with_traceback(None))
+                told = limited(refusal)
+                step = walk.failed(step.candidate, told, self._random.random()) if told else walk.refused()
             except RequestError as refusal:
                 raise error_for(failures, refusal) from None
         late = DeadlineExceeded("the deadline passed") if self._clock() >= deadline else None
-        raise error_for(failures, late or (refusals[0] if refusals else None))
+        raise error_for(failures, late or refused(refusals))
 
     def _downgraded(self, exchange: Exchange, refusal: BudgetExceeded, tried: set[str]) -> Walk | None:
         """The way that a limit names for a request that does not fit; None where it names none, or nothing new."""
@@ -187,7 +213,7 @@ class Router(PythonApi):
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
             way = self.plan(cheaper)
-        except (ModelNotFound, InvalidRequest):  # it is for chat and embeddings are wanted, or it lacks the effort
+        except (ModelNotFound, InvalidRequest, CircuitOpen):  # it is for another api, lacks the effort, keeps failing
             return None
         fresh = tuple(each for each in way.candidates if each.deployment not in tried)
         if not fresh:
@@ -197,13 +223,11 @@ class Router(PythonApi):
         way = replace(way, candidates=tuple(replace(each, via=via) for each in fresh))
         return Walk(way, self.registry.retries, tried)
 
-    async def _pause(self, seconds: float, deadline: float, failures: list[AttemptFailed]) -> None:
-        if self._clock() + seconds >= deadline:
-            raise error_for(failures, None)
-        await asyncio.sleep(seconds)
-
     async def _attempt(self, exchange: Exchange, candidate: Candidate, deadline: float) -> Answer | AnswerStream:
-        """One upstream attempt. Whatever happens after the reservation, it is settled exactly once."""
+        """One upstream attempt. Whatever happens after the reservation, it is settled exactly once.
+
+        Raises `CircuitOpen` or `UpstreamRateLimited` where this deployment is left alone now.
+        """
         deployment = self.registry.deployment(candidate.deployment)
         auto = exchange.plan.auto if exchange.plan else None
         shaped = shape(exchange.call, deployment, auto, candidate.lane, candidate.mode)
@@ -216,32 +240,43 @@ class Router(PythonApi):
             started=self._clock(),
             via=candidate.via,
         )
-        shaped = await self._accounts.reserve(exchange, attempt, shaped)
+        entry = self.state.begin(deployment.id, attempt.started, early=candidate.early)
+        try:
+            shaped = await self._accounts.reserve(exchange, attempt, shaped)
+        except BaseException:
+            self.state.end(entry, fault(Reached.NOT_CONNECTED), self._clock())
+            raise
         exchange.attempts.append(attempt)
         attempt.effort = shaped.said
         warnings = (*shaped.warnings, *shaped.left_out)
         exchange.warnings += [each for each in warnings if each not in exchange.warnings]
 
         def settle(usage: Json | None, failure: AttemptFailed | None) -> None:
-            self._accounts.settle(attempt, shaped.deployment, usage, failure, reader.streamed)
+            try:
+                self._accounts.settle(attempt, shaped.deployment, usage, failure, reader.streamed)
+            finally:
+                self.state.end(entry, failure, self._clock(), attempt.usage.output if attempt.usage else 0)
 
         reader = StreamReader(shaped.choices, counting=deployment.cancel == "abort")
+        left, first = max(0.0, deadline - self._clock()), self.registry.retries.first_token_seconds
         try:
-            async with asyncio.timeout(max(0.0, deadline - self._clock())):
+            async with asyncio.timeout(left if first is None else min(left, first)):
                 if exchange.call.stream:
-                    return await self._stream(exchange, attempt, shaped, reader, settle)
+                    answer = await self._stream(exchange, attempt, shaped, reader, settle)
+                    self.state.answered(entry, self._clock())
+                    return answer
                 lane = self._lanes[attempt.lane]
                 body = await (assembled(lane.stream(shaped), reader) if shaped.stream else lane.call(shaped))
         except AttemptFailed as failure:
             settle(reader.usage, failure)
             raise
         except TimeoutError:
-            reached = Reached.STREAMED if reader.committed else Reached.LOST
-            late = AttemptFailed(Category.TIMEOUT, reached, "the deadline passed before the provider answered")
+            late = too_late(first, left, self.registry.retries.deadline_seconds)
+            late.reached = Reached.STREAMED if reader.committed else late.reached
             settle(reader.usage, late)
             raise late from None
         except BaseException:
-            settle(reader.usage, AttemptFailed(Category.INTERNAL, Reached.LOST, "a fault of the router"))
+            settle(reader.usage, fault(Reached.LOST))
             raise
         attempt.provided_by, attempt.served = served_by(body)
         settle(usage_of(body), None)

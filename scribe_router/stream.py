@@ -12,6 +12,7 @@ from typing import Any
 
 from scribe_router.errors import StreamError
 from scribe_router.exchange import AttemptFailed, Category, Exchange, Json, Reached
+from scribe_router.policies.breaker import COUNTS
 from scribe_router.upstream.assembly import Assembly
 from scribe_router.upstream.events import DONE, Events, StreamReader, for_client
 from scribe_router.upstream.failures import from_exception
@@ -38,7 +39,14 @@ class Source:
     """
 
     def __init__(
-        self, events: Events, reader: StreamReader, finish: Finish, *, idle: float, drain: float, abort: bool = False
+        self,
+        events: Events,
+        reader: StreamReader,
+        finish: Finish,
+        *,
+        idle: float | None,
+        drain: float,
+        abort: bool = False,
     ) -> None:
         self._events, self._reader, self._finish = events, reader, finish
         self._idle, self._drain, self._abort = idle, drain, abort
@@ -91,17 +99,20 @@ class Source:
 
     async def _pump(self) -> None:
         cut = Reached.ABORTED if self._abort else Reached.STREAMED
-        last: AttemptFailed | None = AttemptFailed(Category.STREAM, cut, "the stream was not read to its end")
+        unread = "the stream was not read to its end"
+        last: AttemptFailed | None = AttemptFailed(Category.STREAM, cut, unread, blameless=True)
         try:
             while (chunk := await self._read()) is not None:
                 if not self._abandoned:
                     await self._queue.put(chunk)
             last = None
         except AttemptFailed as failure:
-            last = AttemptFailed(Category.STREAM, Reached.STREAMED, failure.detail, status=failure.status)
+            # As the failure of a stream, whatever it was: but only some categories tell of the deployment.
+            blameless = failure.blameless or failure.category not in COUNTS
+            last = _broken(failure.detail, status=failure.status, blameless=blameless)
         except Exception:
             log.exception("a stream ended with a fault of the router")
-            last = AttemptFailed(Category.STREAM, Reached.STREAMED, "a fault of the router; its log has more")
+            last = _broken("a fault of the router; its log has more", blameless=True)
         finally:
             self.settle(last)
         if not self._abandoned:
@@ -135,8 +146,12 @@ async def assembled(events: Events, reader: StreamReader) -> Json:
     return assembly.answer()
 
 
+def _broken(detail: str, *, status: int | None = None, blameless: bool = False) -> AttemptFailed:
+    return AttemptFailed(Category.STREAM, Reached.STREAMED, detail, status=status, blameless=blameless)
+
+
 def _incomplete() -> AttemptFailed:
-    return AttemptFailed(Category.STREAM, Reached.STREAMED, "the stream ended without its end mark")
+    return _broken("the stream ended without its end mark")
 
 
 class AnswerStream:
@@ -184,4 +199,4 @@ class AnswerStream:
         if self._loop.is_running():
             self._loop.call_soon_threadsafe(self._source.abandon)
         else:
-            self._source.settle(AttemptFailed(Category.STREAM, Reached.STREAMED, "the stream was dropped"))
+            self._source.settle(_broken("the stream was dropped", blameless=True))

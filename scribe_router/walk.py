@@ -45,7 +45,7 @@ class Walk:
             self._only(self._plan.context_window, lambda each: _wider(each, candidate))
         elif follows == "content_policy":
             self._only(self._plan.content_policy, lambda each: False)
-        else:
+        elif not candidate.early:  # its circuit is open: one try is a probe, another one is none
             self._remember(candidate, failure, draw)
         return self._take() if self._queue else self._wait()
 

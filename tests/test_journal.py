@@ -4,6 +4,7 @@ import json
 import logging
 import random
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from scribe_router import RequestError, Router
 from scribe_router.facts import Facts
 from scribe_router.journal import Journal
 from scribe_router.plan import Snapshot, plan
+from scribe_router.policies.breaker import Circuit
+from scribe_router.policies.strategies import Load
 from scribe_router.registry import Registry
 from scribe_router.sandbox import Sandbox
 from tests.support.yaml_text import registry_from
@@ -42,7 +45,8 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 def registry(tmp_path: Path, sandbox: Sandbox) -> Registry:
-    policies = {"store": f"ledger: sqlite:{tmp_path}/l.sqlite3\njournal: {tmp_path}/j.jsonl"}
+    policies = {"store": f"ledger: sqlite:{tmp_path}/l.sqlite3\njournal: {tmp_path}/j.jsonl", "breaker": "failures: 12"}
+    policies["routing"] = "strategies: {name: round_robin}"
     return registry_from(tmp_path, CONFIG, policies, {"BASE": sandbox.url + "/v1"})
 
 
@@ -75,12 +79,24 @@ async def test_a_line_is_enough_to_plan_again(registry: Registry, tmp_path: Path
         again = plan(
             Facts(**line["plan"]["facts"]),
             registry,
-            Snapshot(date.fromisoformat(line["plan"]["today"]), line["plan"]["seed"]),
+            Snapshot(
+                date.fromisoformat(line["plan"]["today"]),
+                line["plan"]["seed"],
+                {name: Load(**load) for name, load in line["plan"]["load"].items()},
+                line["plan"]["turns"],
+                line["plan"]["now"],
+                {name: Circuit(**circuit) for name, circuit in line["plan"]["circuits"].items()},
+            ),
         )
+        scores = {each.deployment: each.score for each in again.candidates if each.score}
+        assert scores == line["plan"]["scores"]
+        assert [asdict(each) for each in again.excluded] == line["plan"]["excluded"]
         assert [each.deployment for each in again.candidates] == line["plan"]["candidates"]
-        assert [attempt["deployment"] for attempt in line["attempts"]] == line["plan"]["candidates"]
+        attempted = [attempt["deployment"] for attempt in line["attempts"]]
+        assert attempted == [each for each in line["plan"]["candidates"] if each in attempted]
         assert line["version"] == registry.version
-    assert len({tuple(line["plan"]["candidates"]) for line in lines(tmp_path)}) == 2, "chance never decided"
+    assert len({tuple(line["plan"]["candidates"]) for line in lines(tmp_path)}) == 3, "neither chance nor circuits"
+    assert {each["rule"] for line in lines(tmp_path) for each in line["plan"]["excluded"]} == {"circuit"}
 
 
 async def test_a_journal_that_cannot_be_written_fails_no_request(

@@ -3,9 +3,16 @@
 import pytest
 
 from scribe_router import errors
-from scribe_router.errors import BudgetExceeded, DeadlineExceeded, InvalidRequest, RequestError
+from scribe_router.errors import (
+    BudgetExceeded,
+    CircuitOpen,
+    DeadlineExceeded,
+    InvalidRequest,
+    RequestError,
+    UpstreamRateLimited,
+)
 from scribe_router.exchange import AttemptFailed, Category, Json, Reached
-from scribe_router.outcome import LONGEST, error_for
+from scribe_router.outcome import LONGEST, error_for, refused
 
 
 def failed(category: str, *, after: float | None = None, error: Json | None = None) -> AttemptFailed:
@@ -109,6 +116,15 @@ def test_the_deadline_says_what_went_wrong_last() -> None:
     error = error_for([failed("server"), failed("rate_limit")], LATE)
     assert (type(error), error.status) == (DeadlineExceeded, 504)
     assert error.message == "the deadline passed after 2 attempts; the last failure: (rate_limit)"
+
+
+@pytest.mark.parametrize("left_alone", [CircuitOpen("it is open"), UpstreamRateLimited("it is open")])
+def test_a_deployment_that_is_left_alone_is_named_after_a_providers_error(left_alone: RequestError) -> None:
+    error = error_for([failed("server")], left_alone)
+    assert (type(error), error.message) == (errors.UpstreamError, "(server); nothing else was tried: it is open")
+    assert error_for([], left_alone) is left_alone
+    assert refused([SHORT, left_alone]) is left_alone, "it passes with time, money does not"
+    assert refused([SHORT]) is SHORT
 
 
 def test_another_refusal_of_ours_stands() -> None:

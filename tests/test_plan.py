@@ -11,6 +11,7 @@ from scribe_router.errors import RequestError
 from scribe_router.exchange import Api, Call, CallOptions, Lane
 from scribe_router.facts import Facts, facts
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
+from scribe_router.policies.breaker import Circuit
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.reasoning import Asked
 from scribe_router.policies.routing import RoutingPolicy
@@ -18,9 +19,10 @@ from scribe_router.policies.strategies import Load
 from tests.policies.registries import TODAY, registry
 
 CASES = Path(__file__).parent / "cases" / "plan"
+NOW = 1_000.0
 FIELDS = {
     *("case", "request", "seed", "candidates", "error", "context_window", "content_policy", "excluded", "warnings"),
-    *("lanes", "requested", "load", "turns", "scores"),
+    *("lanes", "requested", "load", "turns", "scores", "circuits"),
 }
 
 
@@ -38,12 +40,13 @@ def test_case(config: dict[str, Any], case: dict[str, Any]) -> None:
     effort = asks.pop("effort", None)
     request = Facts(**asks, wish=Asked(effort) if effort else None)
     load = {name: Load(**seen) for name, seen in case.get("load", {}).items()}
-    snapshot = Snapshot(TODAY, case.get("seed", 0), load, case.get("turns", {}))
+    circuits = {name: Circuit(**facts) for name, facts in case.get("circuits", {}).items()}
+    snapshot = Snapshot(TODAY, case.get("seed", 0), load, case.get("turns", {}), NOW, circuits)
     if "error" in case:
         with pytest.raises(RequestError) as caught:
             plan(request, registry(config), snapshot)
         assert f"{caught.value.code}: {caught.value.message}" == case["error"]
-        assert caught.value.param == "model"
+        assert caught.value.param == (None if caught.value.code == "circuit_open" else "model")
         return
     _compare(plan(request, registry(config), snapshot), case)
 

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scribe_router.errors import ModelNotFound
-from scribe_router.exchange import OptimizeFor
+from scribe_router.errors import CircuitOpen, ModelNotFound
+from scribe_router.exchange import Category, OptimizeFor
 from scribe_router.facts import Facts
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
+from scribe_router.policies.breaker import BreakerPolicy, Circuit
 from scribe_router.policies.strategies import BUILT_IN, Load
 from scribe_router.registry import Registry
 from tests.policies.registries import TODAY, registry
@@ -20,6 +22,7 @@ MODELS = ("a", "b", "c", "d", "e")
 GROUPS = ("g", "h")
 ALIASES = ("x", "y")
 NAMES = (*MODELS, *GROUPS, *ALIASES)
+NOW = 1_000.0
 
 
 @st.composite
@@ -79,12 +82,25 @@ loads = st.dictionaries(
     st.sampled_from(identities), st.builds(Load, st.integers(0, 9), st.one_of(st.none(), st.floats(0.1, 9)))
 )
 turns = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 99))
+circuits = st.dictionaries(
+    st.sampled_from(identities),
+    st.builds(
+        Circuit,
+        failures=st.integers(0, 9),
+        category=st.just(Category.SERVER),
+        opened=st.sampled_from([None, 700.0, 800.0]),
+        until=st.sampled_from([900.0, 1_001.0, 1_060.0]),
+        probing=st.booleans(),
+        rest=st.sampled_from([0.0, 1_010.0]),
+    ),
+    max_size=40,
+)
 
 
 def planned(request: Facts, known: Registry, snapshot: Snapshot) -> Plan | None:
     try:
         return plan(request, known, snapshot)
-    except ModelNotFound:
+    except (ModelNotFound, CircuitOpen):
         return None
 
 
@@ -95,6 +111,38 @@ def behind(known: Registry, name: str) -> set[str]:
 
 
 snapshots = st.builds(Snapshot, st.just(TODAY), st.integers(0, 2**32 - 1), loads, turns)
+
+
+@given(registries(), requests, snapshots, circuits, st.sampled_from(["probe", "fail", None]))
+@settings(max_examples=120, deadline=None)
+def test_every_plan_with_circuits(
+    known: Registry, request: Facts, snapshot: Snapshot, seen: dict[str, Circuit], all_open: Any
+) -> None:
+    known = replace(known, breaker=None if all_open is None else BreakerPolicy(all_open=all_open))
+    healthy = planned(request, known, snapshot)
+    snapshot = replace(snapshot, now=NOW, circuits=seen)
+    found = planned(request, known, snapshot)
+    assert found == planned(request, known, replace(snapshot, circuits=MappingProxyType(seen))), "one answer to one ask"
+    if healthy is None:
+        assert found is None, "an open circuit opens no way"
+        return
+    blocked = {name for name, circuit in seen.items() if circuit.blocked(NOW)}
+    left = [each.deployment for each in healthy.candidates if each.deployment not in blocked]
+    if found is None:
+        assert not left
+        assert all_open != "probe"
+        return
+    assert plan(request, known, found.snapshot) == found, "what a plan keeps is all that it was made from"
+    assert set(found.snapshot.circuits) <= set(seen)
+    if left:
+        assert [each.deployment for each in found.candidates] == left, "the others stay in their order"
+        assert not any(each.early for each in found.candidates)
+    else:
+        assert {each.deployment for each in found.candidates} == {each.deployment for each in healthy.candidates}
+        assert all(each.early for each in found.candidates)
+        since = [seen[each.deployment].opened or 0.0 for each in found.candidates]
+        assert since == sorted(since), "the one that opened first"
+    assert not {each.deployment for each in found.excluded} & {each.deployment for each in found.candidates}
 
 
 @given(registries(), requests, snapshots)

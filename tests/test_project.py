@@ -80,6 +80,19 @@ RULES = [
             "scribe_router.router",
         ),
     ),
+    Rule(
+        "the state of deployments waits for nothing",
+        "state.py",
+        (
+            "litellm",
+            "time",
+            "asyncio",
+            "scribe_router.stores",
+            "scribe_router.upstream",
+            "scribe_router.config",
+            "scribe_router.router",
+        ),
+    ),
     Rule("the exchange knows its own facts only", "exchange.py", ("scribe_router",), ("scribe_router.plan",)),
     Rule(
         "stores do not know what a budget means",

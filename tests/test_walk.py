@@ -26,9 +26,10 @@ MIDDLE = 0.5  # the draw that leaves a pause as it is
 
 
 def candidate(name: str) -> Candidate:
-    """`a`, `a:100` with its window, `+a` for a fallback."""
-    identity, _, window = name.lstrip("+").partition(":")
-    return Candidate(identity, identity, "wire", "", int(window) if window else None, name.startswith("+"))
+    """`a`, `a:100` with its window, `+a` for a fallback, `!a` where every circuit is open."""
+    identity, _, window = name.lstrip("+!").partition(":")
+    tokens = int(window) if window else None
+    return Candidate(identity, identity, "wire", "", tokens, name.startswith("+"), early=name.startswith("!"))
 
 
 def way(candidates: str, context: str = "", content: str = "") -> Plan:
@@ -92,6 +93,7 @@ WAYS = [
     Way("each deployment has its own count", way("a b"), "server server server server", "a b 1s:a b 2s:a"),
     Way("the shortest pause comes first", way("a b"), "rate_limit timeout server", "a b 0.1s:b 1s:b"),
     Way("and counts for the others", way("a b"), "server timeout timeout", "a b 0.1s:b 0.9s:a"),
+    Way("an open circuit is probed once", way("!a !b"), "server timeout", "a b end"),
     # -- Retry-After
     Way("Retry-After is honoured", way("a"), "rate_limit@30", "a 30s:a"),
     Way("it never shortens a pause", way("a"), "rate_limit@1", "a 5s:a"),

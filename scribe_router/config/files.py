@@ -18,6 +18,7 @@ from scribe_router.config.schema import LiteLLMConfig, PricesKnowledge, StoreSet
 from scribe_router.config.shapes import validate
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
+from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
@@ -37,6 +38,7 @@ KNOWLEDGE: Mapping[str, type[BaseModel]] = {
 }
 POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,
+    "breaker": BreakerPolicy,
     "budgets": BudgetsPolicy,
     "effort": EffortPolicy,
     "features": FeaturesPolicy,

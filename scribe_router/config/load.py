@@ -21,6 +21,7 @@ from scribe_router.config.schema import LiteLLMConfig, StoreSettings
 from scribe_router.errors import ConfigError
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
+from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
@@ -97,6 +98,7 @@ class _Building:
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
+        self.breaker, _ = files.policy("breaker", BreakerPolicy)
 
     def registry(self) -> Registry | None:
         """The registry, or None when anything is wrong."""
@@ -192,6 +194,7 @@ class _Building:
             effort=self.effort or EffortPolicy(),
             strategies=MappingProxyType(known_strategies()),
             features=self.features or FeaturesPolicy(),
+            breaker=self.breaker,
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),
             warnings=tuple(left_out([*deployments, *(each.row for each in names.wildcards)])),

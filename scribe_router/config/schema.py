@@ -206,10 +206,9 @@ IGNORED = {
     "stream_timeout": "policies/retries.yaml",
     "routing_strategy": "routing_groups and policies/routing.yaml",
     "routing_strategy_args": "routing_groups and policies/routing.yaml",
-    "allowed_fails": "the router's own loop",
-    "allowed_fails_policy": "the router's own loop",
-    "cooldown_time": "the router's own loop",
-    "disable_cooldowns": "the router's own loop",
+    **dict.fromkeys(
+        ("allowed_fails", "allowed_fails_policy", "cooldown_time", "disable_cooldowns"), "policies/breaker.yaml"
+    ),
     "enable_pre_call_checks": "the planner",
     "optional_pre_call_checks": "the planner",
     "max_fallbacks": "the planner",
@@ -224,7 +223,8 @@ IGNORED = {
 IGNORED_PARAMS = {
     **dict.fromkeys(("num_retries", "max_retries", "timeout", "stream_timeout"), "policies/retries.yaml"),
     **dict.fromkeys(("max_budget", "budget_duration"), "policies/budgets.yaml"),
-    **dict.fromkeys(("rpm", "tpm", "itpm", "otpm", "max_parallel_requests", "cooldown_time", "drop_params"), ""),
+    "cooldown_time": "policies/breaker.yaml",
+    **dict.fromkeys(("rpm", "tpm", "itpm", "otpm", "max_parallel_requests", "drop_params"), ""),
 }
 
 # Of a deployment's litellm_params: ours to decide, so LiteLLM is not told.

@@ -46,11 +46,19 @@ class Backoff(Shape):
 
 
 class RetriesPolicy(Shape):
-    """`deadline_seconds` bounds the whole request, for a stream until its first content; `idle_seconds` bounds the
-    silence between two parts of a stream."""
+    """`deadline_seconds` bounds the whole request, for a stream until its first content.
+
+    Within it four clocks bound one attempt, each none where nothing is written: `connect_seconds` until there is a
+    connection; after that `headers_seconds` until the head of a stream's answer; from the start `first_token_seconds`
+    until the first content of a stream, or a plain answer; `idle_seconds` the silence between two parts of a stream.
+    LiteLLM's lane shows neither connection nor head: there the last two hold.
+    """
 
     deadline_seconds: float = Field(default=600.0, gt=0, le=86_400)
-    idle_seconds: float = Field(default=120.0, gt=0, le=3_600)
+    connect_seconds: float | None = Field(default=10.0, gt=0, le=600)
+    headers_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    first_token_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    idle_seconds: float | None = Field(default=120.0, gt=0, le=3_600)
     base: float = Field(default=2.0, ge=1, le=10)
     maximum_seconds: float = Field(default=60.0, gt=0, le=600)
     jitter: float = Field(default=0.25, ge=0, le=1)

@@ -23,6 +23,7 @@ class Behaviour:
     """How to answer. The defaults are those of `echo`; times are seconds, sizes are tokens."""
 
     delay: float = 0.0
+    first: float = 0.0
     pace: float = 0.0
     status: int | None = None
     reason: Reason | None = None
@@ -31,10 +32,15 @@ class Behaviour:
     percent: int = 0
     cut_after: int | None = None
     error_after: int | None = None
+    garbage_after: int | None = None
+    stall_after: int | None = None
     html: int | None = None
     refuse: bool = False
+    reset: bool = False
     hang: bool = False
     garbage: bool = False
+    blank: bool = False
+    disguised: bool = False
     empty: bool = False
     usage: bool = True
     end: bool = True
@@ -50,7 +56,8 @@ class Behaviour:
     @property
     def breaks_after(self) -> int | None:
         """Content chunks after which a stream breaks."""
-        return self.error_after if self.cut_after is None else self.cut_after
+        points = (self.cut_after, self.error_after, self.garbage_after, self.stall_after)
+        return next((each for each in points if each is not None), None)
 
     @property
     def least_words(self) -> int:
@@ -62,19 +69,25 @@ class Behaviour:
 RULES: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
     ("echo", {}),
     (rf"slow-(?P<delay>{TIME})", {}),
+    (rf"first-(?P<first>{TIME})", {}),
     (rf"pace-(?P<pace>{TIME})", {}),
     (rf"error-(?P<status>[45]\d\d)(-after-(?P<retry_after>{COUNT}))?", {}),
     ("error-context", {"status": 400, "reason": "context"}),
     ("error-content", {"status": 400, "reason": "content"}),
+    ("error-in-200", {"disguised": True}),
     (rf"error-mid-(?P<error_after>{COUNT})", {}),
     (rf"flaky-(?P<flaky>{COUNT})", {}),
     (r"random-(?P<percent>\d{1,2}|100)pct", {}),
     (rf"cut-after-(?P<cut_after>{COUNT})", {}),
+    (rf"stall-after-(?P<stall_after>{COUNT})", {}),
     ("refuse", {"refuse": True}),
+    ("reset", {"refuse": True, "reset": True}),
     ("hang", {"hang": True}),
     ("garbage", {"garbage": True}),
+    (rf"garbage-after-(?P<garbage_after>{COUNT})", {}),
     ("empty", {"empty": True}),
-    (r"html-(?P<html>[45]\d\d)", {}),
+    ("blank", {"blank": True}),
+    (r"html-(?P<html>200|[45]\d\d)", {}),
     ("no-usage", {"usage": False}),
     ("no-end", {"end": False}),
     ("no-done", {"done": False}),
@@ -95,7 +108,7 @@ def seconds(text: str) -> float:
     return float(text[:-2]) / 1000 if text.endswith("ms") else float(text[:-1])
 
 
-CONVERT: Final[Mapping[str, Callable[[str], Any]]] = {"delay": seconds, "pace": seconds}
+CONVERT: Final[Mapping[str, Callable[[str], Any]]] = dict.fromkeys(("delay", "first", "pace"), seconds)
 COMPILED: Final = tuple((re.compile(pattern), constants) for pattern, constants in RULES)
 
 

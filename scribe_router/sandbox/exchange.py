@@ -7,6 +7,8 @@ broken connections. What the bytes look like is the wire's.
 import asyncio
 import json
 import random
+import socket
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -24,9 +26,12 @@ from scribe_router.sandbox.turn import Turn, compose
 from scribe_router.sandbox.wire import Call, Endpoint, Frame, Wire, dumps
 
 HTML: Final = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center><hr>sandbox</body></html>\n"
+BROKEN_EVENT: Final = b'data: {"choices": [\n\n'
+NO_LINGER: Final = struct.pack("ii", 1, 0)
 GARBAGE: Final = b"this is neither JSON nor an event\n<<<\x00\n\n"
 WRONG: Final = "wrong"
 BROKEN: Final = of_status(503)
+ORDINARY: Final = Behaviour()
 T = TypeVar("T")
 
 
@@ -79,16 +84,19 @@ class Exchange:
             raise Refused(of_status(413))
         call = self._call(body)
         prompt = understood(self._endpoint.read, call)
-        behaviour = parse(prompt.model) if self._endpoint.behaves else Behaviour()
+        behaviour = parse(prompt.model) if self._endpoint.behaves else ORDINARY
         self._note(model=prompt.model)
         await self._wait(behaviour)
         if behaviour.refuse:
-            return self._abort()
+            return self._abort(reset=behaviour.reset)
         self._fail(behaviour, prompt.model)
         if behaviour.html:
             return await self._plain(HTML.replace(b"%d", b"%d" % behaviour.html), behaviour.html, "text/html")
-        if behaviour.garbage:
-            return await self._plain(GARBAGE, 200, self._wire.stream_type if prompt.stream else "application/json")
+        if behaviour.garbage or behaviour.blank:
+            kind = self._wire.stream_type if prompt.stream else "application/json"
+            return await self._plain(b"" if behaviour.blank else GARBAGE, 200, kind)
+        if behaviour.disguised:
+            return await self._plain(dumps(self._wire.error(BROKEN)))
         turn = understood(compose, prompt, behaviour, self._state.answers, self._number, int(time.time()))
         return await self._speak(prompt, behaviour, turn)
 
@@ -125,7 +133,7 @@ class Exchange:
         body = dumps(self._endpoint.plain(prompt, turn))
         if self._endpoint.behaves:
             self._note(billed=turn.billed)
-        return await self._plain(body, cut=behaviour.cut_after is not None)
+        return await self._plain(body, behaviour=behaviour)
 
     async def _refuse(self, fault: Fault) -> web.StreamResponse:
         headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
@@ -137,18 +145,20 @@ class Exchange:
         status: int = 200,
         kind: str = "application/json",
         headers: Mapping[str, str] | None = None,
-        cut: bool = False,
+        behaviour: Behaviour = ORDINARY,
     ) -> web.StreamResponse:
         reply = await self._open(status, kind, {"Content-Length": str(len(body)), **(headers or {})})
-        if not cut:
+        await asyncio.sleep(behaviour.first)
+        if behaviour.cut_after is None and behaviour.stall_after is None:
             return await self._close(reply, body)
         await reply.write(body[: len(body) // 2])
-        return self._abort(reply)
+        return await self._stop(reply, behaviour)
 
     async def _stream(self, frames: Iterable[Frame], behaviour: Behaviour) -> web.StreamResponse:
         reply = await self._open(200, self._wire.stream_type, {"Cache-Control": "no-cache"})
         if behaviour.cut_after == 0:
             return self._abort(reply)
+        await asyncio.sleep(behaviour.first)
         sent, tail = 0, b""
         for frame in kept(frames, behaviour):
             if sent == behaviour.breaks_after:
@@ -160,9 +170,17 @@ class Exchange:
                 await asyncio.sleep(behaviour.pace if sent else 0)
                 sent += 1
             await reply.write(frame.data)
-        if behaviour.cut_after is not None:
-            return self._abort(reply)
+        if behaviour.cut_after is not None or behaviour.stall_after is not None:
+            return await self._stop(reply, behaviour)
+        if behaviour.garbage_after is not None:
+            tail = BROKEN_EVENT
         return await self._close(reply, tail if behaviour.error_after is None else self._wire.error_event(BROKEN))
+
+    async def _stop(self, reply: web.StreamResponse, behaviour: Behaviour) -> web.StreamResponse:
+        """Sends no more of a reply that has begun: drops the connection, or is silent until the client leaves."""
+        if behaviour.stall_after is not None:
+            await asyncio.Event().wait()
+        return self._abort(reply)
 
     async def _open(self, status: int, kind: str, headers: Mapping[str, str]) -> web.StreamResponse:
         """Sends the head of a reply."""
@@ -182,10 +200,13 @@ class Exchange:
             raise
         return reply
 
-    def _abort(self, reply: web.StreamResponse | None = None) -> web.StreamResponse:
+    def _abort(self, reply: web.StreamResponse | None = None, *, reset: bool = False) -> web.StreamResponse:
         """Drops the connection without an end; what was written before is already with the kernel."""
         self._note(replied_at=self._state.clock())
         if self._request.transport:
+            if reset:
+                held = self._request.transport.get_extra_info("socket")
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             self._request.transport.abort()
         return reply or web.Response()
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from fastapi import APIRouter, Request
 from starlette.datastructures import QueryParams
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from scribe_router import reports
 from scribe_router.errors import InvalidRequest, PermissionDenied, Unavailable
@@ -37,13 +37,19 @@ def admin_routes(router: Router) -> APIRouter:
             raise Unavailable(str(error), retry_after=1.0) from error
         return Response(text + "\n", media_type=FORMS[asked.form])
 
+    @routes.get("/deployments")
+    async def deployments(request: Request) -> Response:
+        _demand_administrator(request)
+        _only(request.query_params, ())
+        return JSONResponse({"deployments": router.health()})
+
     return routes
 
 
 def _demand_administrator(request: Request) -> None:
     principal = getattr(request.state, "principal", LOCAL)
     if not administers(principal):
-        raise PermissionDenied(f"{principal.name} may not see what others spend; use the master key", code="not_admin")
+        raise PermissionDenied(f"{principal.name} may not see what others do; use the master key", code="not_admin")
 
 
 def _question(asked: QueryParams) -> reports.Question:

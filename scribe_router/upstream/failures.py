@@ -214,7 +214,8 @@ def _local(causes: list[BaseException]) -> AttemptFailed:
     if len(causes) == 1 and name == "AuthenticationError":
         return AttemptFailed(Category.AUTHENTICATION, Reached.NOT_CONNECTED, words(Category.AUTHENTICATION))
     why = type(causes[-1]).__name__
-    return AttemptFailed(Category.SERVER, Reached.LOST, f"the request or its reply could not be translated ({why})")
+    what = f"the request or its reply could not be translated ({why})"
+    return AttemptFailed(Category.SERVER, Reached.LOST, what, blameless=True)
 
 
 def from_stream_error(error: Any) -> AttemptFailed:

@@ -117,9 +117,9 @@ def _keep_version(config: Any) -> None:
     validate = config.validate_environment
 
     def kept(self: Any, headers: Any, *more: Any, **named: Any) -> Any:
-        own = {_VERSION: value for name, value in headers.items() if name.lower() == _VERSION}
+        version = next((value for name, value in headers.items() if name.lower() == _VERSION), None)
         rest = {name: value for name, value in headers.items() if name.lower() != _VERSION}
-        return validate(self, rest, *more, **named) | own
+        return validate(self, rest, *more, **named) | ({} if version is None else {_VERSION: version})
 
     config.validate_environment = kept
 

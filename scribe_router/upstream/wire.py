@@ -25,16 +25,20 @@ from scribe_router.upstream.sse import EventParser, EventTooLarge
 
 PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 ANSWERS = {"chat": "choices", "embeddings": "data"}
-CONNECT_SECONDS = 10.0
 LARGEST_REPLY = 256 * 1024 * 1024
 LARGEST_WRITE = 1024 * 1024
 _ERRORS = (aiohttp.ClientError, ConnectionError, TimeoutError, aiohttp.InvalidURL)
 
 
 class WireLane:
-    """Sends shaped requests as they are. One instance may be used from several event loops."""
+    """Sends shaped requests as they are. One instance may be used from several event loops.
 
-    def __init__(self) -> None:
+    `connect` bounds the seconds until there is a connection, `headers` those from there to the head of a stream's
+    answer; the head of a plain answer comes with it.
+    """
+
+    def __init__(self, connect: float | None = 10.0, headers: float | None = None) -> None:
+        self._connect, self._headers = connect, headers
         self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
         weakref.finalize(self, _let_go, self._sessions)
 
@@ -50,7 +54,7 @@ class WireLane:
     async def stream(self, shaped: Shaped) -> AsyncIterator[Json]:
         """One stream: parsed chunks, and `DONE` for the end mark. Raises `AttemptFailed`."""
         try:
-            async with self._post(shaped) as response:
+            async with await self._head(shaped) as response:
                 if response.status != 200 or response.content_type == "application/json":
                     _answer(response, await _whole(response), ANSWERS[shaped.api])
                     raise AttemptFailed(Category.SERVER, Reached.LOST, "the provider's reply is not an event stream")
@@ -58,6 +62,11 @@ class WireLane:
                     yield chunk
         except _ERRORS as error:
             raise from_exception(error) from None
+
+    async def _head(self, shaped: Shaped) -> aiohttp.ClientResponse:
+        async with asyncio.timeout(None if self._headers is None else self._headers + (self._connect or 0.0)):
+            response: aiohttp.ClientResponse = await self._post(shaped)
+            return response
 
     def _post(self, shaped: Shaped) -> Any:
         deployment = shaped.deployment
@@ -78,7 +87,7 @@ class WireLane:
         session = self._sessions.get(loop)
         if session is None or session.closed:
             _let_go({each: self._sessions.pop(each) for each in tuple(self._sessions) if each.is_closed()})
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+            timeout = aiohttp.ClientTimeout(total=None, connect=self._connect)
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
             # No cookies: they would tie one principal's requests to another's.
             jar = aiohttp.DummyCookieJar()

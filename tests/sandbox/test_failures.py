@@ -184,6 +184,39 @@ async def test_garbage(http: httpx.AsyncClient, wire: str, stream: bool) -> None
 
 
 @pytest.mark.parametrize("wire", WIRES)
+async def test_broken_event_in_a_stream(http: httpx.AsyncClient, wire: str) -> None:
+    reply = await post(http, wire, "garbage-after-2", stream=True)
+    before, broken, after = reply.text.partition('data: {"choices": [')
+    assert (bool(broken), after.strip()) == (True, "")
+    assert "".join(words(wire, event) for event in events(wire, before)) == "hello big "
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_error_that_says_200_and_nothing_at_all(http: httpx.AsyncClient, wire: str, stream: bool) -> None:
+    reply = await post(http, wire, "error-in-200", stream)
+    assert (reply.status_code, shaped(wire, reply.json())) == (200, True)
+    assert (await post(http, wire, "blank", stream)).content == b""
+
+
+async def test_reset(http: httpx.AsyncClient) -> None:
+    with pytest.raises(httpx.ReadError):
+        await post(http, "openai", "reset")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["stall-after-2", "first-30s"])
+async def test_silence_after_the_head(http: httpx.AsyncClient, model: str, stream: bool) -> None:
+    request, came = ask("openai", model, stream), ""
+    async with http.stream("POST", request.path, json=request.body, timeout=0.5) as reply:
+        assert reply.status_code == 200
+        with pytest.raises(httpx.ReadTimeout):  # noqa: PT012  (it is read up to the silence)
+            async for piece in reply.aiter_text():
+                came += piece
+    assert bool(came) == (model == "stall-after-2")
+
+
+@pytest.mark.parametrize("wire", WIRES)
 async def test_html_and_empty(http: httpx.AsyncClient, wire: str) -> None:
     html = await post(http, wire, "html-502")
     assert (html.status_code, html.headers["content-type"], html.text[:6]) == (502, "text/html", "<html>")

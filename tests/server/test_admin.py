@@ -127,6 +127,26 @@ def test_only_who_may(folder: Path, one_proxy: Proxy) -> None:
     assert httpx.post(f"{one_proxy.url}/admin/spend", json={}).status_code == 405
 
 
+def test_the_state_of_deployments(folder: Path) -> None:
+    with serving(folder) as proxy:
+        call(proxy)
+        answer = httpx.get(f"{proxy.url}/admin/deployments")
+        [found] = answer.json()["deployments"]
+        assert found.pop("latency_seconds") > 0
+        assert found.pop("tokens_per_second") is None
+        assert found == {
+            "deployment": "m", "model": "m", "provider": "openai", "missing": None, "circuit": "closed",
+            "failures_in_a_row": 0, "free_in_seconds": 0.0, "in_flight": 0, "last_failure": None,
+        }  # fmt: skip
+        assert httpx.get(f"{proxy.url}/admin/deployments?by=model").status_code == 400
+        assert set(httpx.get(f"{proxy.url}/health/ready").json()) == {"status", "store", "journal_lines_lost"}
+    (folder / "policies" / "access.yaml").write_text("master_key: os.environ/MASTER")
+    with serving(folder, environment={"MASTER": KEY}) as proxy:
+        assert httpx.get(f"{proxy.url}/admin/deployments").status_code == 401
+        headers = {"authorization": f"Bearer {KEY}"}
+        assert httpx.get(f"{proxy.url}/admin/deployments", headers=headers).status_code == 200
+
+
 async def test_another_principal_may_not(tmp_path: Path) -> None:
     router = Router(registry_from(tmp_path, CONFIG.replace("BASE", "http://127.0.0.1:1/v1")))
     routes = FastAPI()
@@ -136,8 +156,10 @@ async def test_another_principal_may_not(tmp_path: Path) -> None:
         await routes({**scope, "state": {"principal": Principal("team-blue", "ann")}}, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(as_ann), base_url="http://localhost") as client:
-        with pytest.raises(PermissionDenied, match="team-blue may not see what others spend"):
+        with pytest.raises(PermissionDenied, match="team-blue may not see what others do"):
             await client.get("/admin/spend")
+        with pytest.raises(PermissionDenied, match="team-blue may not see what others do"):
+            await client.get("/admin/deployments")
     await router.aclose()
 
 
