@@ -124,6 +124,7 @@ def explain(
     model: Annotated[
         str | None, typer.Argument(help="Model, group or alias; default: the request's, then the default.")
     ] = None,
+    named: Annotated[str | None, typer.Option("--model", help="The same as the argument.")] = None,
     request: Annotated[Path | None, typer.Option(help="A request's JSON body; - reads it from standard input.")] = None,
     effort: Annotated[
         str | None, typer.Option(help="Reasoning effort: none, minimal, low, medium, high, xhigh, max or auto.")
@@ -150,7 +151,7 @@ def explain(
     found = registry(config, policies, env_file, sandbox=sandbox)
     if effort is not None and effort not in (*LEVELS, "auto"):
         fail(f"there is no effort {effort}{did_you_mean(effort, LEVELS)}; it is one of {', '.join(LEVELS)}, auto")
-    asked = {"model": model, "reasoning_effort": effort}
+    asked = {"model": model or named, "reasoning_effort": effort}
     body = {**_request(request), **{name: value for name, value in asked.items() if value}}
     try:
         call, _ = allowed(Call("embeddings" if api == "embeddings" else "chat", body), found.features)

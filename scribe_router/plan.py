@@ -9,33 +9,22 @@ from datetime import date
 from math import ceil
 from types import MappingProxyType
 
+from scribe_router.eligible import LEFT_OUT, Exclusion, exclusion, lane_of
 from scribe_router.errors import CircuitOpen, InvalidRequest, ModelNotFound
 from scribe_router.exchange import Category, Lane, Level
 from scribe_router.facts import Facts
-from scribe_router.names import did_you_mean
 from scribe_router.policies.breaker import CLOSED, Circuit
-from scribe_router.policies.features import OFF
-from scribe_router.policies.migrations import migrate, retired
 from scribe_router.policies.prices import bound
-from scribe_router.policies.providers import lacks_search
-from scribe_router.policies.reasoning import LEVELS
-from scribe_router.policies.routing import AUTO, WEIGHTED, in_order
+from scribe_router.policies.routing import WEIGHTED, in_order
 from scribe_router.policies.strategies import IDLE, Ask, Load, Option
 from scribe_router.registry import Deployment, Registry
+from scribe_router.requested import SHOWN, asked_name, known_name, without_mode
 
 CHAINS = {
     None: "fallback",
     Category.CONTEXT_LENGTH: "context-window fallback",
     Category.CONTENT_POLICY: "content-policy fallback",
 }
-# What the configuration leaves out -> the error of a request for which nothing remains: its code, and its field.
-LEFT_OUT = {
-    "effort": ("effort_unavailable", "reasoning_effort"),
-    "forced_tool": ("forced_tool_unavailable", "tool_choice"),
-    "search": ("search_unavailable", "enable_search"),
-    "feature": ("feature_off", "reasoning_effort"),
-}
-SHOWN = 100  # letters of a client's own text in a message
 LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rests on bytes
 
 
@@ -71,15 +60,6 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Exclusion:
-    """A deployment that was considered and left out: the rule's name, and the reason with its numbers."""
-
-    deployment: str
-    rule: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """Candidates in order, and those that only a context or content failure opens; with what it was made from. `auto`
     is what a reasoning effort of that name means for this request, `strategy` what ordered the first candidates."""
@@ -99,8 +79,8 @@ class Plan:
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     """The plan of a request. Raises `ModelNotFound` (with the nearest name), `InvalidRequest` and `CircuitOpen`."""
-    asked, mode = _mode(_asked(request, registry), registry)
-    name, warnings = _known_name(asked, request, registry, snapshot)
+    asked, mode = without_mode(asked_name(request, registry), registry)
+    name, warnings = known_name(asked, request, registry, snapshot.today)
     planner = _Planner(request, registry, snapshot, mode)
     target = registry.resolve(name)
     primary = planner.primary(name)
@@ -130,46 +110,6 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
         auto=registry.effort.chosen(request),
         strategy=registry.strategy(name, request.optimize_for),
     )
-
-
-def _asked(request: Facts, registry: Registry) -> str:
-    default = registry.routing.default_model if request.api == "chat" else registry.routing.default_embedding_model
-    name = request.model or default
-    if not name:
-        raise InvalidRequest("model is missing, and no default is configured", code="missing_field", param="model")
-    return name
-
-
-def _mode(name: str, registry: Registry) -> tuple[str, str | None]:
-    """The name without the routing mode that it ends in, where somebody behind it has that mode; and the mode."""
-    model, colon, mode = name.rpartition(":")
-    target = registry.resolve(name)
-    if not colon or target in registry.models or target in registry.groups:
-        return name, None
-    behind = (
-        each for tier in registry.members(registry.resolve(model)) for one in tier for each in registry.behind(one)
-    )
-    return (model, mode) if any(mode in each.modes.fields for each in behind) else (name, None)
-
-
-def _known_name(name: str, request: Facts, registry: Registry, snapshot: Snapshot) -> tuple[str, list[str]]:
-    """The name that is planned for, and a warning when it is the successor of the one that was asked for."""
-    target = registry.resolve(name)
-    routed = bool(registry.routes(target))
-    if name == AUTO and (routed or not registry.members(target)):
-        chosen = registry.routing.chosen(request)
-        if chosen is not None:
-            return chosen, []
-    if registry.members(target):
-        gone = retired(registry.migrations, name, snapshot.today) if routed else ()
-        return next(((each.name, [each.warning]) for each in gone if registry.sold(each.name)), (name, []))
-    migrated = migrate(registry.migrations, name, snapshot.today)
-    if migrated is None:
-        hint = did_you_mean(name, registry.names()) or "; /v1/models lists them"
-        raise ModelNotFound(f"no model, group or alias is called {name[:SHOWN]}{hint}", param="model")
-    if not registry.members(registry.resolve(migrated.name)):
-        raise ModelNotFound(f"{migrated.warning}, which is not configured here", param="model")
-    return migrated.name, [migrated.warning]
 
 
 def _nobody(name: str, excluded: Iterable[Exclusion]) -> str:
@@ -278,7 +218,7 @@ class _Planner:
         seen |= set(found)
         usable = [each for each in found.values() if self._may_serve(each)]
         for deployment, score in self._ordered(name, target, usable):
-            lane = _lane(deployment, self.request)
+            lane = lane_of(deployment, self.request)
             way = via or f"model {target}"
             mode, window = deployment.modes.chosen(self.mode, self.request.optimize_for), deployment.window
             candidate = Candidate(deployment.id, deployment.model, lane, way, window, fallback, score, mode)
@@ -291,11 +231,11 @@ class _Planner:
             yield in_order(members, self.snapshot.seed)
 
     def _may_serve(self, deployment: Deployment) -> bool:
-        lane = _lane(deployment, self.request)
-        exclusion = _excluded(deployment, self.request, lane, self.registry)
-        if exclusion is not None:
-            self.excluded[deployment.id] = exclusion
-        return exclusion is None
+        lane = lane_of(deployment, self.request)
+        reason = exclusion(deployment, self.request, lane, self.registry)
+        if reason is not None:
+            self.excluded[deployment.id] = reason
+        return reason is None
 
     def _ordered(self, name: str, target: str, drawn: list[Deployment]) -> Iterable[tuple[Deployment, str]]:
         """The deployments as the name's strategy puts them, each with what its place rests on. It sees them in the
@@ -349,59 +289,3 @@ class _Planner:
             )
         soonest = min(self.circuits[each].wait(now) for each in self._open)
         raise CircuitOpen(_nobody(name, self.excluded.values()), retry_after=soonest)
-
-
-def _lane(deployment: Deployment, request: Facts) -> Lane:
-    """The lane that can carry the request; a pin of the operator's is checked against it."""
-    effort = request.effort or deployment.params.get("reasoning_effort")
-    if deployment.family is not None and effort in LEVELS:
-        effort, _ = deployment.family.sent(effort)
-    if request.tools and effort != "none" and deployment.litellm_lane_for_tools:
-        return "litellm"
-    return request.lane or deployment.lane
-
-
-def _excluded(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
-    wanted = "chat" if request.api == "chat" else "embedding"
-    if deployment.mode != wanted:
-        what = f"it is a model for {deployment.mode}, the request is for {request.api}"
-        return Exclusion(deployment.id, "mode", what)
-    if deployment.missing:
-        return Exclusion(deployment.id, "missing", deployment.missing)
-    if request.lane == "wire" and deployment.wire != "openai":
-        return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
-    if deployment.off:
-        return Exclusion(deployment.id, "feature", deployment.off)
-    if deployment.only_unasked and request.effort not in (None, "none"):
-        return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
-    if registry.effort.strict and (lacking := _lacks(deployment, request)):
-        return Exclusion(deployment.id, *lacking)
-    if registry.routing.strict_search and (unsearched := _lacks_search(deployment, request)):
-        return Exclusion(deployment.id, "search", unsearched)
-    if request.lane not in (None, lane):
-        return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and its tools need {lane}")
-    return None
-
-
-def _lacks_search(deployment: Deployment, request: Facts) -> str:
-    """Why a deployment cannot search the web for a request that wants it; empty if it can, or need not."""
-    default = deployment.params.get("enable_search") is True
-    if request.api != "chat" or not (default if request.search is None else request.search):
-        return ""
-    return lacks_search(deployment.search, deployment.upstream_model, tools=request.tools)
-
-
-def _lacks(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
-    """Why a deployment cannot be asked for this effort, or be made to call a tool: the rule, and the reason."""
-    family, effort = deployment.family, request.effort
-    if family is None:
-        return None if effort is None else ("effort", "it is not known how it is told to reason")
-    sent = family.default if effort is None else family.sent(effort)[0]
-    if effort not in (None, sent):
-        return "effort", f"{effort} is not available, {sent} is the nearest"
-    forces = family.forces(thinking=sent != "none") if request.forces_tool else "any"
-    if forces == "never":
-        return "forced_tool", "it cannot be made to call a tool"
-    if forces == "unthinking" and effort is not None:
-        return "effort", f"{effort} is not available, a forced tool leaves no thinking"
-    return None

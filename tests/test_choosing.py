@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from scribe_router.cli import app
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Call
 from scribe_router.router import Router
@@ -16,6 +18,7 @@ from tests.support.yaml_text import RouterFrom
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 ROOT = Path(__file__).parent.parent
+SHIPPED = ROOT / "litellm_config.yaml"
 PAGE = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
 (ENTRY_POINT,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 (STRATEGY,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -100,3 +103,11 @@ async def test_the_pages_command_shows_what_it_says() -> None:
     text = (await ran.communicate())[0].decode()
     assert "auto -> coding (group): chat, task debugging, for balance, ordered by capability" in text
     assert re.search(r"group coding: \d+\.\d of 10 \(coding 9.0, reasoning", text)
+
+
+@pytest.mark.parametrize("way", [["coding"], ["--model", "coding"]])
+async def test_explain_says_what_each_candidate_would_be_told(way: list[str]) -> None:
+    ran = CliRunner().invoke(app, ["explain", *way, "--effort", "max", "--sandbox", "--config", str(SHIPPED)])
+    told = ran.stdout.partition("told to reason")[2]
+    assert 'thinking: {"type": "adaptive"}, output_config: {"effort": "max"}  max' in told
+    assert 'reasoning_effort: "high"                                          high; max is not available' in told

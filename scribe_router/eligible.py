@@ -1,0 +1,83 @@
+"""Why a deployment may not serve a request, whatever its state; and the lane that can carry it. Pure."""
+
+from dataclasses import dataclass
+
+from scribe_router.exchange import Lane
+from scribe_router.facts import Facts
+from scribe_router.policies.features import OFF
+from scribe_router.policies.providers import lacks_search
+from scribe_router.policies.reasoning import LEVELS
+from scribe_router.registry import Deployment, Registry
+
+# What the configuration leaves out -> the error of a request for which nothing remains: its code, and its field.
+LEFT_OUT = {
+    "effort": ("effort_unavailable", "reasoning_effort"),
+    "forced_tool": ("forced_tool_unavailable", "tool_choice"),
+    "search": ("search_unavailable", "enable_search"),
+    "feature": ("feature_off", "reasoning_effort"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A deployment that was considered and left out: the rule's name, and the reason with its numbers."""
+
+    deployment: str
+    rule: str
+    reason: str
+
+
+def lane_of(deployment: Deployment, request: Facts) -> Lane:
+    """The lane that can carry the request; a pin of the operator's is checked against it."""
+    effort = request.effort or deployment.params.get("reasoning_effort")
+    if deployment.family is not None and effort in LEVELS:
+        effort, _ = deployment.family.sent(effort)
+    if request.tools and effort != "none" and deployment.litellm_lane_for_tools:
+        return "litellm"
+    return request.lane or deployment.lane
+
+
+def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
+    wanted = "chat" if request.api == "chat" else "embedding"
+    if deployment.mode != wanted:
+        what = f"it is a model for {deployment.mode}, the request is for {request.api}"
+        return Exclusion(deployment.id, "mode", what)
+    if deployment.missing:
+        return Exclusion(deployment.id, "missing", deployment.missing)
+    if request.lane == "wire" and deployment.wire != "openai":
+        return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
+    if deployment.off:
+        return Exclusion(deployment.id, "feature", deployment.off)
+    if deployment.only_unasked and request.effort not in (None, "none"):
+        return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
+    if registry.effort.strict and (lacking := _lacks(deployment, request)):
+        return Exclusion(deployment.id, *lacking)
+    if registry.routing.strict_search and (unsearched := _lacks_search(deployment, request)):
+        return Exclusion(deployment.id, "search", unsearched)
+    if request.lane not in (None, lane):
+        return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and its tools need {lane}")
+    return None
+
+
+def _lacks_search(deployment: Deployment, request: Facts) -> str:
+    """Why a deployment cannot search the web for a request that wants it; empty if it can, or need not."""
+    default = deployment.params.get("enable_search") is True
+    if request.api != "chat" or not (default if request.search is None else request.search):
+        return ""
+    return lacks_search(deployment.search, deployment.upstream_model, tools=request.tools)
+
+
+def _lacks(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
+    """Why a deployment cannot be asked for this effort, or be made to call a tool: the rule, and the reason."""
+    family, effort = deployment.family, request.effort
+    if family is None:
+        return None if effort is None else ("effort", "it is not known how it is told to reason")
+    sent = family.default if effort is None else family.sent(effort)[0]
+    if effort not in (None, sent):
+        return "effort", f"{effort} is not available, {sent} is the nearest"
+    forces = family.forces(thinking=sent != "none") if request.forces_tool else "any"
+    if forces == "never":
+        return "forced_tool", "it cannot be made to call a tool"
+    if forces == "unthinking" and effort is not None:
+        return "effort", f"{effort} is not available, a forced tool leaves no thinking"
+    return None

@@ -1,0 +1,53 @@
+"""What the name in a request stands for here: a default, a routing mode, `auto`, the successor of an old name. Pure."""
+
+from datetime import date
+
+from scribe_router.errors import InvalidRequest, ModelNotFound
+from scribe_router.facts import Facts
+from scribe_router.names import did_you_mean
+from scribe_router.policies.migrations import migrate, retired
+from scribe_router.policies.routing import AUTO
+from scribe_router.registry import Registry
+
+SHOWN = 100  # letters of a client's own text in a message
+
+
+def asked_name(request: Facts, registry: Registry) -> str:
+    """The name that a request asks for, or the default. Raises `InvalidRequest` where there is neither."""
+    default = registry.routing.default_model if request.api == "chat" else registry.routing.default_embedding_model
+    name = request.model or default
+    if not name:
+        raise InvalidRequest("model is missing, and no default is configured", code="missing_field", param="model")
+    return name
+
+
+def without_mode(name: str, registry: Registry) -> tuple[str, str | None]:
+    """The name without the routing mode that it ends in, where somebody behind it has that mode; and the mode."""
+    model, colon, mode = name.rpartition(":")
+    target = registry.resolve(name)
+    if not colon or target in registry.models or target in registry.groups:
+        return name, None
+    behind = (
+        each for tier in registry.members(registry.resolve(model)) for one in tier for each in registry.behind(one)
+    )
+    return (model, mode) if any(mode in each.modes.fields for each in behind) else (name, None)
+
+
+def known_name(name: str, request: Facts, registry: Registry, today: date) -> tuple[str, list[str]]:
+    """The name that is planned for, and a warning when it is the successor of the one that was asked for."""
+    target = registry.resolve(name)
+    routed = bool(registry.routes(target))
+    if name == AUTO and (routed or not registry.members(target)):
+        chosen = registry.routing.chosen(request)
+        if chosen is not None:
+            return chosen, []
+    if registry.members(target):
+        gone = retired(registry.migrations, name, today) if routed else ()
+        return next(((each.name, [each.warning]) for each in gone if registry.sold(each.name)), (name, []))
+    migrated = migrate(registry.migrations, name, today)
+    if migrated is None:
+        hint = did_you_mean(name, registry.names()) or "; /v1/models lists them"
+        raise ModelNotFound(f"no model, group or alias is called {name[:SHOWN]}{hint}", param="model")
+    if not registry.members(registry.resolve(migrated.name)):
+        raise ModelNotFound(f"{migrated.warning}, which is not configured here", param="model")
+    return migrated.name, [migrated.warning]
