@@ -23,6 +23,18 @@ class Rule:
     unless: tuple[str, ...] = ()
 
 
+PURE = (
+    "litellm",
+    "aiohttp",
+    "os",
+    "time",
+    "asyncio",
+    "random",
+    "scribe_router.stores",
+    "scribe_router.upstream",
+    "scribe_router.config",
+    "scribe_router.router",
+)
 RULES = [
     Rule(
         "a policy decides from its arguments alone",
@@ -48,108 +60,14 @@ RULES = [
             "scribe_router.policies.quirks",  # rows of providers.yaml
         ),
     ),
-    Rule(
-        "the planner is pure",
-        "plan.py",
-        (
-            "litellm",
-            "aiohttp",
-            "os",
-            "time",
-            "asyncio",
-            "random",
-            "scribe_router.stores",
-            "scribe_router.upstream",
-            "scribe_router.config",
-            "scribe_router.router",
-        ),
-    ),
-    Rule(
-        "the walk is pure",
-        "walk.py",
-        (
-            "litellm",
-            "aiohttp",
-            "os",
-            "time",
-            "asyncio",
-            "random",
-            "scribe_router.stores",
-            "scribe_router.upstream",
-            "scribe_router.config",
-            "scribe_router.router",
-        ),
-    ),
-    Rule(
-        "the state of deployments waits for nothing",
-        "state.py",
-        (
-            "litellm",
-            "time",
-            "asyncio",
-            "scribe_router.stores",
-            "scribe_router.upstream",
-            "scribe_router.config",
-            "scribe_router.router",
-        ),
-    ),
-    Rule(
-        "what a name means is a pure question",
-        "requested.py",
-        (
-            "litellm",
-            "aiohttp",
-            "os",
-            "time",
-            "asyncio",
-            "random",
-            "scribe_router.stores",
-            "scribe_router.upstream",
-            "scribe_router.config",
-            "scribe_router.router",
-        ),
-    ),
-    Rule(
-        "the state of deployments waits for nothing",
-        "state.py",
-        (
-            "litellm",
-            "time",
-            "asyncio",
-            "scribe_router.stores",
-            "scribe_router.upstream",
-            "scribe_router.config",
-            "scribe_router.router",
-        ),
-    ),
-    Rule(
-        "who may serve is a pure question",
-        "eligible.py",
-        (
-            "litellm",
-            "aiohttp",
-            "os",
-            "time",
-            "asyncio",
-            "random",
-            "scribe_router.stores",
-            "scribe_router.upstream",
-            "scribe_router.config",
-            "scribe_router.router",
-        ),
-    ),
-    Rule(
-        "the state of deployments waits for nothing",
-        "state.py",
-        (
-            "litellm",
-            "time",
-            "asyncio",
-            "scribe_router.stores",
-            "scribe_router.upstream",
-            "scribe_router.config",
-            "scribe_router.router",
-        ),
+    *(
+        Rule(name, part, PURE)
+        for name, part in (
+            ("what a name means is a pure question", "requested.py"),
+            ("who may serve is a pure question", "eligible.py"),
+            ("the planner is pure", "plan.py"),
+            ("the walk is pure", "walk.py"),
+        )
     ),
     Rule("the exchange knows its own facts only", "exchange.py", ("scribe_router",), ("scribe_router.plan",)),
     Rule(
