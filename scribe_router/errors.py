@@ -24,6 +24,7 @@ The message of a RequestError is safe to show to a client: it never holds a key,
 provider's raw text or LiteLLM's configuration hints.
 """
 
+from math import ceil, inf
 from typing import Any, ClassVar
 
 
@@ -73,10 +74,9 @@ class RequestError(ScribeError):
 
     def headers(self) -> dict[str, str]:
         """The headers that tell a client whether to try again."""
-        headers = {} if self.retry == "yes" else {"x-should-retry": "false"}
-        if self.retry == "after":
-            headers = {"retry-after": f"{max(1.0, self.retry_after or 1.0):.0f}"}
-        return headers
+        if self.retry == "after" and self.retry_after != inf:
+            return {"retry-after": str(ceil(max(1.0, self.retry_after or 1.0)))}
+        return {} if self.retry == "yes" else {"x-should-retry": "false"}
 
 
 class InvalidRequest(RequestError):
@@ -122,7 +122,8 @@ class DeadlineExceeded(RequestError):
 
 
 class RateLimitExceeded(RequestError):
-    """The caller's own rate limit; `retry_after` is in seconds."""
+    """A limit of rate is reached, the caller's or that of every place; `retry_after` is in seconds, infinite for a
+    request that is larger than the limit."""
 
     status, type, code, retry = 429, "rate_limit_error", "rate_limit_exceeded", "after"
 

@@ -155,6 +155,33 @@ class Charge:
         return f"{self.limit}|{self.scope}|{self.window}"
 
 
+Rate = Literal["requests", "tokens", "concurrent"]  # the first two in any minute
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What a request or an attempt takes of one limit of rate: `amount` of `most`."""
+
+    limit: str
+    scope: str
+    rate: Rate
+    most: int
+    amount: int = 1
+
+    @property
+    def counter(self) -> str:
+        return f"{self.limit}|{self.scope}|{self.rate}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How a limit of rate stands: `remaining` of `most`, and in `reset` seconds all of it if nothing more is asked."""
+
+    most: int
+    remaining: int
+    reset: float
+
+
 class AttemptFailed(Exception):
     """An upstream attempt failed. `detail` is safe to show: no key, no prompt, no provider's raw text.
 
@@ -218,11 +245,12 @@ class Attempt:
     usage: Usage | None = None
     cost: int | None = None
     mark: Mark | None = None
+    upstream_limits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request from its arrival to its settled end."""
+    """One request from its arrival to its settled end. `allowances` are those of its caller's tightest limits."""
 
     id: str
     call: Call
@@ -236,6 +264,7 @@ class Exchange:
     outcome: str = "open"
     ended: float | None = None
     abandoned: bool = False
+    allowances: dict[Rate, Allowance] = field(default_factory=dict)
 
     @property
     def cost(self) -> int | None:
@@ -260,6 +289,8 @@ class Exchange:
             effort=(served.effort or None) if served else None,
             upstream_provider=(served.provided_by or None) if served else None,
             warnings=tuple(self.warnings),
+            allowances=self.allowances,
+            upstream_limits=served.upstream_limits if served else {},
         )
 
 
@@ -270,6 +301,8 @@ class Receipt:
     `model` is the provider's own name, `cost` nano-dollars over all attempts (None: still open, or without a price),
     `output_cap` the cap in tokens that was written upstream and `cap_origin` who chose it, `effort` the reasoning
     effort that was asked for and what was sent, `upstream_provider` who served behind a router of others' models.
+    `allowances` are what the caller's limits of rate leave, `upstream_limits` what the provider said of its own, as far
+    as the lane sees it.
     """
 
     request_id: str
@@ -285,6 +318,8 @@ class Receipt:
     effort: str | None = None
     upstream_provider: str | None = None
     warnings: tuple[str, ...] = ()
+    allowances: Mapping[Rate, Allowance] = field(default_factory=dict)
+    upstream_limits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cost_usd(self) -> str | None:

@@ -32,6 +32,9 @@ def describe(plan: Plan, registry: Registry) -> str:
             ("-", each.deployment, *_effort(registry.deployment(each.deployment), plan)) for each in plan.candidates
         ]
         lines += ["", "told to reason", *_rows(told)]
+    full = [("-", each.deployment, why) for each in plan.candidates if (why := plan.snapshot.full.get(each.deployment))]
+    if full:
+        lines += ["", "walked past while they are at a limit of rate", *_rows(full)]
     if plan.excluded:
         left_out = [("-", each.deployment, f"{each.rule}: {each.reason}") for each in plan.excluded]
         lines += ["", "left out", *_rows(left_out)]

@@ -1,6 +1,7 @@
 """What a client is told when every attempt failed: failures in, one error out; and failures of our own making. Pure."""
 
 import re
+from collections.abc import Sequence
 
 from scribe_router.errors import (
     BudgetExceeded,
@@ -10,6 +11,7 @@ from scribe_router.errors import (
     DeadlineExceeded,
     InternalError,
     InvalidRequest,
+    RateLimitExceeded,
     RequestError,
     UpstreamAuthentication,
     UpstreamError,
@@ -18,6 +20,8 @@ from scribe_router.errors import (
 from scribe_router.exchange import AttemptFailed, Category, Reached
 
 _ENDS = (Category.BAD_REQUEST, Category.CONTENT_POLICY, Category.INTERNAL)
+# Refusals of ours that say no to one deployment.
+_ELSEWHERE = (BudgetExceeded, RateLimitExceeded, CircuitOpen, UpstreamRateLimited)
 _PASSES = (Category.SERVER, Category.NETWORK, Category.TIMEOUT, Category.STREAM)
 LONGEST = 2000
 # What looks like a key in a provider's own words.
@@ -27,15 +31,15 @@ _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)[-_][\w*.-]{8,}|\bAIza[\w-]{8,}|\b
 def error_for(failures: list[AttemptFailed], refusal: RequestError | None) -> RequestError:
     """The error of a request after `failures`, ended by `refusal` (ours) or by running out of candidates.
 
-    After a provider's error a refusal of money, or of a deployment that is left alone, does not replace it: it is named
-    as the reason that nothing else was tried.
+    After a provider's error a refusal of money or rate, or of a deployment that is left alone, does not replace it: it
+    is named as the reason that nothing else was tried.
     """
     if not failures:
         return refusal or InternalError("no attempt was made")
     if isinstance(refusal, DeadlineExceeded):
         tries = _times(len(failures))
         return DeadlineExceeded(f"the deadline passed after {tries}; the last failure: {failures[-1].detail}")
-    if refusal is not None and not isinstance(refusal, BudgetExceeded | CircuitOpen | UpstreamRateLimited):
+    if refusal is not None and not isinstance(refusal, _ELSEWHERE):
         return refusal
     error = _by_category(_telling(failures), failures)
     if refusal is not None:
@@ -44,9 +48,10 @@ def error_for(failures: list[AttemptFailed], refusal: RequestError | None) -> Re
     return error
 
 
-def refused(refusals: list[RequestError]) -> RequestError | None:
-    """The refusal of ours that is told: one that passes with time before one of money, and the first of its kind."""
-    return min(refusals, key=lambda each: isinstance(each, BudgetExceeded), default=None)
+def refused(refusals: Sequence[RequestError]) -> RequestError | None:
+    """Of our own refusals, one for each candidate, the one that a client is told: one that passes with time before one
+    of money, where room comes soonest, else the first."""
+    return min(refusals, key=lambda each: (isinstance(each, BudgetExceeded), each.retry_after or 0.0), default=None)
 
 
 def limited(told: RequestError) -> AttemptFailed | None:

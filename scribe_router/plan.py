@@ -31,8 +31,9 @@ LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rest
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state that a plan depends on: the day, the seed that decides between equals, what was seen of deployments
-    lately, by id, how often each name was planned for, and at the moment `now` the circuits that are not as they began.
-    Views of all are given; a plan keeps what it looked at."""
+    lately, by id, how often each name was planned for, at the moment `now` the circuits that are not as they began, and
+    which deployments were at a limit of rate, with the reason: they are walked past if they still are. Views of all are
+    given; a plan keeps what it looked at."""
 
     today: date
     seed: int
@@ -40,6 +41,7 @@ class Snapshot:
     turns: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     now: float = 0.0
     circuits: Mapping[str, Circuit] = field(default_factory=lambda: MappingProxyType({}))
+    full: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.modes import NO_MODES, Modes
 from scribe_router.policies.prices import Price, dearest
@@ -182,6 +183,7 @@ class Registry:
     effort: EffortPolicy = field(default_factory=EffortPolicy)
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
     features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
+    limits: LimitsPolicy = field(default_factory=LimitsPolicy)
     breaker: BreakerPolicy | None = None
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()

@@ -1,6 +1,6 @@
-"""THE request path, readable from top to bottom: open, plan, and for each candidate reserve, forward, learn, settle.
+"""THE request path, readable from top to bottom: open, plan, admit, and one attempt after the other until one answers.
 
-It knows the order of the steps. What each step decides is a policy's, and how bytes travel is a lane's.
+It knows the order of the steps. What each step decides is a policy's, and what an attempt consists of is `attempts.py`.
 """
 
 import asyncio
@@ -9,16 +9,18 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from unicodedata import category
 
 from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
+from scribe_router.attempts import Attempts
 from scribe_router.errors import (
     BudgetExceeded,
     CircuitOpen,
@@ -26,49 +28,29 @@ from scribe_router.errors import (
     InternalError,
     InvalidRequest,
     ModelNotFound,
+    RateLimitExceeded,
     RequestError,
     Unavailable,
     UpstreamRateLimited,
 )
-from scribe_router.exchange import (
-    LOCAL,
-    Attempt,
-    AttemptFailed,
-    Call,
-    Exchange,
-    Json,
-    Lane,
-    Principal,
-    Reached,
-)
+from scribe_router.exchange import LOCAL, AttemptFailed, Call, Exchange, Json, Principal
 from scribe_router.facts import allowed, facts
 from scribe_router.journal import Journal, summary
-from scribe_router.outcome import error_for, fault, limited, refused, too_late
-from scribe_router.plan import Candidate, Plan, Snapshot, plan
+from scribe_router.limiter import Limiter
+from scribe_router.outcome import error_for, limited, refused
+from scribe_router.plan import Plan, Snapshot, plan
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
 from scribe_router.registry import Registry
 from scribe_router.state import State
-from scribe_router.stores import open_ledger
+from scribe_router.stores import open_ledger, open_windows
 from scribe_router.stores.contract import Ledger, StoreUnavailable
-from scribe_router.stream import Answer, AnswerStream, Finish, Source, assembled
-from scribe_router.upstream.events import StreamReader, served_by, unthinking, usage_of
-from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
-from scribe_router.upstream.shape import Shaped, shape
-from scribe_router.upstream.thinking import Thoughts
-from scribe_router.upstream.wire import WireLane
+from scribe_router.stream import Answer, AnswerStream
 from scribe_router.walk import Step, Walk
 
 log = logging.getLogger("scribe_router.router")
 requests = logging.getLogger("scribe_router.requests")
 DRAIN_SECONDS = 30.0
-
-
-class Forward(Protocol):
-    """A lane: a way to send a shaped request."""
-
-    async def call(self, shaped: Shaped) -> Json: ...
-    def stream(self, shaped: Shaped) -> AsyncIterator[Json]: ...
 
 
 class Router(PythonApi):
@@ -87,11 +69,13 @@ class Router(PythonApi):
         self.journal = Journal(Path(registry.store.journal) if registry.store.journal else None)
         self._clock, self._random = clock, randomness or random.Random()  # noqa: S311  (spreads load, guards nothing)
         self.alerts = Alerts(self.ledger, registry.budgets, clock)
-        self._accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
+        accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
+        self._windows = open_windows(registry.store.url, clock)
+        self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
         self.state = State(registry.breaker)
-        self._wire = WireLane(registry.retries.connect_seconds, registry.retries.headers_seconds)
-        self._litellm = LiteLLMLane()
-        self._lanes: dict[Lane, Forward] = {"wire": self._wire, "litellm": self._litellm}
+        self._attempts = Attempts(
+            registry, accounts, self.limiter, self.state, clock, spawn=self._spawn, close=self._close
+        )
         self._turns: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         super().__init__()
@@ -117,8 +101,8 @@ class Router(PythonApi):
         seed, now = self._random.getrandbits(32) if seed is None else seed, self._clock()
         call, _ = allowed(call, self.registry.features)
         known = facts(call, self.registry.effort, self.registry.routing)
-        today, seen = datetime.fromtimestamp(now, UTC).date(), self.state
-        return plan(known, self.registry, Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits))
+        today, seen, full = datetime.fromtimestamp(now, UTC).date(), self.state, self.limiter.full()
+        return plan(known, self.registry, Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full))
 
     def health(self) -> list[Json]:
         """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure."""
@@ -147,6 +131,9 @@ class Router(PythonApi):
             raise
         except StoreUnavailable as error:
             raise self._refused(exchange, Unavailable(str(error), retry_after=1.0)) from error
+        except asyncio.CancelledError:
+            self.limiter.close(exchange)
+            raise
         except Exception as error:
             log.exception("%s ended with a fault of the router", exchange.id)
             raise self._refused(exchange, InternalError("a fault of the router; its log has more")) from error
@@ -155,7 +142,7 @@ class Router(PythonApi):
         return answer
 
     async def _planned(self, exchange: Exchange) -> Answer | AnswerStream:
-        """Plan and walk. Where every circuit is open and the policy waits: again, once a probe may go."""
+        """Plan, admit and walk. Where every circuit is open and the policy waits: again, once a probe may go."""
         deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
         waits = self.registry.breaker is not None and self.registry.breaker.all_open == "wait"
         while True:
@@ -165,6 +152,8 @@ class Router(PythonApi):
                     self._turns[exchange.plan.model] += 1
                 exchange.requested = exchange.call.model or exchange.plan.requested
                 exchange.warnings += [each for each in exchange.plan.warnings if each not in exchange.warnings]
+                first = exchange.plan.candidates[0]
+                await self.limiter.admit(exchange, partial(self._attempts.shaped, exchange, first))
                 return await self._walk(exchange, exchange.plan, deadline)
             except CircuitOpen as error:
                 seconds = error.retry_after or 0.0
@@ -184,7 +173,7 @@ class Router(PythonApi):
             if step.wait:
                 await asyncio.sleep(step.wait)
             try:
-                return await self._attempt(exchange, step.candidate, deadline)
+                return await self._attempts.make(exchange, step.candidate, deadline)
             except AttemptFailed as failure:
                 failures.append(failure.with_traceback(None))  # a kept traceback would keep the exchange alive
                 if exchange.abandoned or self._clock() >= deadline:
@@ -196,7 +185,7 @@ class Router(PythonApi):
                 if step is None and (cheaper := self._downgraded(exchange, refusal, walk.tried)) is not None:
                     walk, refusals = cheaper, []  # what is told is what the cheaper way would have cost
                     step = walk.start()
-            except (CircuitOpen, UpstreamRateLimited) as refusal:  # what others were told of this deployment
+            except (CircuitOpen, UpstreamRateLimited, RateLimitExceeded) as refusal:  # what this deployment is at now
                 refusals.append(refusal.with_traceback(None))
                 told = limited(refusal)
                 step = walk.failed(step.candidate, told, self._random.random()) if told else walk.refused()
@@ -223,94 +212,6 @@ class Router(PythonApi):
         way = replace(way, candidates=tuple(replace(each, via=via) for each in fresh))
         return Walk(way, self.registry.retries, tried)
 
-    async def _attempt(self, exchange: Exchange, candidate: Candidate, deadline: float) -> Answer | AnswerStream:
-        """One upstream attempt. Whatever happens after the reservation, it is settled exactly once.
-
-        Raises `CircuitOpen` or `UpstreamRateLimited` where this deployment is left alone now.
-        """
-        deployment = self.registry.deployment(candidate.deployment)
-        auto = exchange.plan.auto if exchange.plan else None
-        shaped = shape(exchange.call, deployment, auto, candidate.lane, candidate.mode)
-        attempt = Attempt(
-            id=f"at-{secrets.token_hex(12)}",
-            deployment=deployment.id,
-            model=deployment.litellm_model,
-            provider=deployment.provider,
-            lane=candidate.lane,
-            started=self._clock(),
-            via=candidate.via,
-        )
-        entry = self.state.begin(deployment.id, attempt.started, early=candidate.early)
-        try:
-            shaped = await self._accounts.reserve(exchange, attempt, shaped)
-        except BaseException:
-            self.state.end(entry, fault(Reached.NOT_CONNECTED), self._clock())
-            raise
-        exchange.attempts.append(attempt)
-        attempt.effort = shaped.said
-        warnings = (*shaped.warnings, *shaped.left_out)
-        exchange.warnings += [each for each in warnings if each not in exchange.warnings]
-
-        def settle(usage: Json | None, failure: AttemptFailed | None) -> None:
-            try:
-                self._accounts.settle(attempt, shaped.deployment, usage, failure, reader.streamed)
-            finally:
-                self.state.end(entry, failure, self._clock(), attempt.usage.output if attempt.usage else 0)
-
-        reader = StreamReader(shaped.choices, counting=deployment.cancel == "abort")
-        left, first = max(0.0, deadline - self._clock()), self.registry.retries.first_token_seconds
-        try:
-            async with asyncio.timeout(left if first is None else min(left, first)):
-                if exchange.call.stream:
-                    answer = await self._stream(exchange, attempt, shaped, reader, settle)
-                    self.state.answered(entry, self._clock())
-                    return answer
-                lane = self._lanes[attempt.lane]
-                body = await (assembled(lane.stream(shaped), reader) if shaped.stream else lane.call(shaped))
-        except AttemptFailed as failure:
-            settle(reader.usage, failure)
-            raise
-        except TimeoutError:
-            late = too_late(first, left, self.registry.retries.deadline_seconds)
-            late.reached = Reached.STREAMED if reader.committed else late.reached
-            settle(reader.usage, late)
-            raise late from None
-        except BaseException:
-            settle(reader.usage, fault(Reached.LOST))
-            raise
-        attempt.provided_by, attempt.served = served_by(body)
-        settle(usage_of(body), None)
-        body = Thoughts(tagged=deployment.think_tags).named(body)
-        if exchange.call.body.get("hide_thinking") is True:
-            body = unthinking(body)
-        return Answer(exchange, {**body, "model": exchange.requested})
-
-    async def _stream(
-        self,
-        exchange: Exchange,
-        attempt: Attempt,
-        shaped: Shaped,
-        reader: StreamReader,
-        settle: Finish,
-    ) -> AnswerStream:
-        def finish(usage: Json | None, failure: AttemptFailed | None) -> None:
-            settle(usage, failure)
-            self._close(exchange, failure.category.value if failure else "answered")
-
-        source = Source(
-            events=self._lanes[attempt.lane].stream(shaped),
-            reader=reader,
-            finish=finish,
-            idle=self.registry.retries.idle_seconds,
-            drain=self.registry.retries.deadline_seconds,
-            abort=shaped.deployment.cancel == "abort",
-        )
-        head = await source.open()
-        attempt.provided_by, attempt.served = max(map(served_by, head))
-        source.start(self._spawn)
-        attempt.first_token = self._clock()
-        return AnswerStream(exchange, head, source, Thoughts(tagged=shaped.deployment.think_tags))
-
     def _refused(self, exchange: Exchange, error: RequestError) -> RequestError:
         error.exchange = exchange
         self._close(exchange, error.code)
@@ -318,6 +219,7 @@ class Router(PythonApi):
 
     def _close(self, exchange: Exchange, outcome: str) -> None:
         exchange.outcome, exchange.ended = outcome, self._clock()
+        self.limiter.close(exchange)
         self.journal.write(exchange)
         if requests.isEnabledFor(logging.INFO):
             requests.info(summary(exchange))
@@ -328,9 +230,7 @@ class Router(PythonApi):
         """Open what the first calls would wait for: the ledger, and LiteLLM, which takes some seconds to import."""
         with suppress(StoreUnavailable):
             await self.ledger.flush()
-        deployments, rows = self.registry.deployments.values(), (each.row for each in self.registry.wildcards)
-        if any(each.lane == "litellm" and not each.missing for each in (*deployments, *rows)):
-            await asyncio.to_thread(warm_up)
+        await self._attempts.warm_up()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
@@ -348,9 +248,9 @@ class Router(PythonApi):
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await self.alerts.aclose()
-        await self._wire.aclose()
-        self._litellm.close()
+        await self._attempts.aclose()
         self.ledger.close()
+        self._windows.close()
         self.journal.close()
 
 

@@ -37,6 +37,10 @@ HEADERS = {
     "x-scribe-warning": "old model names and other notes; repeated",
     "x-should-retry": "`false` where another try cannot succeed soon",
     "retry-after": "seconds until another try makes sense",
+    "x-ratelimit-limit-requests": "requests a minute that the caller's tightest limit allows; `-tokens`: tokens",
+    "x-ratelimit-remaining-requests": "what it leaves",
+    "x-ratelimit-reset-requests": "until all of it is there again, if nothing more is asked, such as `1m1s`",
+    "x-upstream-ratelimit-*": "what the provider that served says of its own limits",
 }
 
 EFFORT = (

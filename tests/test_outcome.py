@@ -1,5 +1,7 @@
 """What a client is told after failures: class, status, code, words."""
 
+from math import inf
+
 import pytest
 
 from scribe_router import errors
@@ -8,6 +10,7 @@ from scribe_router.errors import (
     CircuitOpen,
     DeadlineExceeded,
     InvalidRequest,
+    RateLimitExceeded,
     RequestError,
     UpstreamRateLimited,
 )
@@ -118,13 +121,24 @@ def test_the_deadline_says_what_went_wrong_last() -> None:
     assert error.message == "the deadline passed after 2 attempts; the last failure: (rate_limit)"
 
 
-@pytest.mark.parametrize("left_alone", [CircuitOpen("it is open"), UpstreamRateLimited("it is open")])
+@pytest.mark.parametrize(
+    "left_alone", [kind("it is open") for kind in (CircuitOpen, UpstreamRateLimited, RateLimitExceeded)]
+)
 def test_a_deployment_that_is_left_alone_is_named_after_a_providers_error(left_alone: RequestError) -> None:
     error = error_for([failed("server")], left_alone)
     assert (type(error), error.message) == (errors.UpstreamError, "(server); nothing else was tried: it is open")
     assert error_for([], left_alone) is left_alone
     assert refused([SHORT, left_alone]) is left_alone, "it passes with time, money does not"
     assert refused([SHORT]) is SHORT
+
+
+@pytest.mark.parametrize("kind", [CircuitOpen, UpstreamRateLimited, RateLimitExceeded])
+def test_of_refusals_that_pass_the_one_where_room_comes_soonest_is_told(kind: type[RequestError]) -> None:
+    soon, later = kind("soon", retry_after=3.0), CircuitOpen("later", retry_after=40.0)
+    never = RateLimitExceeded("it is larger than the limit", retry_after=inf)
+    assert refused([SHORT, never, later, soon, kind("as soon", retry_after=3.0)]) is soon
+    assert refused([SHORT, never]) is never
+    assert refused([]) is None
 
 
 def test_another_refusal_of_ours_stands() -> None:

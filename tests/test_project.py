@@ -115,6 +115,19 @@ RULES = [
         ("yaml", "sqlite3", "fastapi", "starlette", "aiohttp", "litellm", "scribe_router.server"),
     ),
     Rule(
+        "an attempt knows nothing of the one that follows",
+        "attempts.py",
+        (
+            "yaml",
+            "sqlite3",
+            "fastapi",
+            "starlette",
+            "scribe_router.server",
+            "scribe_router.walk",
+            "scribe_router.router",
+        ),
+    ),
+    Rule(
         "the sandbox shares no code with what it tests",
         "sandbox",
         ("litellm", "scribe_router"),

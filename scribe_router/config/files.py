@@ -23,6 +23,7 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -42,6 +43,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "budgets": BudgetsPolicy,
     "effort": EffortPolicy,
     "features": FeaturesPolicy,
+    "limits": LimitsPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
     "store": StoreSettings,

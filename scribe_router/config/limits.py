@@ -1,15 +1,16 @@
 """What policies mean for deployments: limits of money that cannot hold, pauses that the deadline has no room for,
 models that end."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 from scribe_router.config.documents import Document
 from scribe_router.config.naming import Names
 from scribe_router.config.schema import ModelEntry
 from scribe_router.exchange import Category
-from scribe_router.names import did_you_mean
-from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.names import did_you_mean, matched
+from scribe_router.policies.budgets import BudgetsPolicy, Limit
+from scribe_router.policies.limits import RateLimit
 from scribe_router.policies.migrations import Migration, ending
 from scribe_router.policies.prices import bound
 from scribe_router.policies.retries import Backoff, RetriesPolicy, pause
@@ -52,15 +53,29 @@ def check_downgrades(budgets: BudgetsPolicy, document: Document, names: Names) -
 
 
 def check_only(
-    budgets: BudgetsPolicy, document: Document, entries: Iterable[ModelEntry], routed: Callable[[str], bool]
+    limits: Sequence[Limit | RateLimit],
+    document: Document,
+    entries: Iterable[ModelEntry],
+    deployments: Iterable[Deployment],
+    names: Names,
 ) -> None:
-    """A limit that is narrowed to a model or provider that is not there: it would never hold."""
-    served = [(each.model_name, each.litellm_params.model.partition("/")[0]) for each in entries]
-    known = {"model": {model for model, _ in served}, "provider": {provider for _, provider in served}}
-    for index, limit in enumerate(budgets.limits):
+    """A limit that is narrowed to a model, a provider or another place that is not there: it would never hold."""
+    served = [(each.model_name, each.model_info.id, each.litellm_params.model.partition("/")[0]) for each in entries]
+    rows = (*deployments, *(each.row for each in names.wildcards))
+    made: dict[str, Callable[[str], bool]] = {
+        "model": names.routed,
+        "deployment": lambda name: any(matched(each.ids, name) is not None for each in names.wildcards),
+    }
+    known = {
+        "model": {model for model, _, _ in served},
+        "deployment": {identity or model for model, identity, _ in served},
+        "provider": {provider for _, _, provider in served},
+        "account": {each.key_name for each in rows if each.key_name},
+    }
+    for index, limit in enumerate(limits):
         for scope, values in limit.only.items():
             for place, name in enumerate(values):
-                if scope in known and name not in known[scope] and not (scope == "model" and routed(name)):
+                if scope in known and name not in known[scope] and not (scope in made and made[scope](name)):
                     at = ("limits", index, "only", scope, place)
                     hint = did_you_mean(name, known[scope])
                     document.report(at, f"no deployment has the {scope} {name}, so the limit never holds{hint}")

@@ -26,6 +26,7 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -95,6 +96,8 @@ class _Building:
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
         self.effort, self.effort_file = files.policy("effort", EffortPolicy)
         self.features, _ = files.policy("features", FeaturesPolicy)
+        limits, self.limits_file = files.policy("limits", LimitsPolicy)
+        self.limits = limits or LimitsPolicy()
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
@@ -152,11 +155,12 @@ class _Building:
         if self.budgets is not None:
             check_money(self.budgets, self.budgets_file, self.main, deployments, places)
             check_downgrades(self.budgets, self.budgets_file, names)
-            check_only(self.budgets, self.budgets_file, config.model_list, names.routed)
+            check_only(self.budgets.limits, self.budgets_file, config.model_list, deployments, names)
             if self.budgets.enforced and self.store is not None and self.store.fail == "open":
                 name = self.budgets.enforced[0].id
                 why = f"limit {name} cannot hold while the ledger is away; let it observe, or fail closed"
                 self.store_file.report(("fail",), why)
+        check_only(self.limits.limits, self.limits_file, config.model_list, deployments, names)
         if self.effort is not None and self.providers is not None:
             known = (*self.providers.root, *names.models)
             for name in self.effort.defaults:
@@ -194,6 +198,7 @@ class _Building:
             effort=self.effort or EffortPolicy(),
             strategies=MappingProxyType(known_strategies()),
             features=self.features or FeaturesPolicy(),
+            limits=self.limits,
             breaker=self.breaker,
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),

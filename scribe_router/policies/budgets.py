@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from scribe_router.exchange import Charge
-from scribe_router.policies.schema import Shape
+from scribe_router.policies.schema import Shape, check_ids, check_scopes, holds, label, listed
 
 NANO = 1_000_000_000
 # In seconds. In every time zone windows begin on one, so what is worked out for a moment holds for the rest of it.
@@ -68,11 +68,8 @@ class Limit(Shape):
     @field_validator("scope")
     @classmethod
     def _sensible(cls, scope: Scope | tuple[Scope, ...]) -> Scope | tuple[Scope, ...]:
-        if isinstance(scope, str):
-            return scope
-        if not scope or len(set(scope)) < len(scope):
-            raise ValueError("name at least one scope, each once")
-        if len(scope) > 1 and ("request" in scope or "all" in scope):
+        check_scopes(listed(scope))
+        if len(listed(scope)) > 1 and ("request" in scope or "all" in scope):
             raise ValueError("request and all stand alone")
         return scope
 
@@ -114,7 +111,7 @@ class Limit(Shape):
     @property
     def scopes(self) -> tuple[Scope, ...]:
         """`scope` as a list."""
-        return (self.scope,) if isinstance(self.scope, str) else self.scope
+        return listed(self.scope)
 
     @property
     def shares(self) -> tuple[Decimal, ...]:
@@ -165,10 +162,7 @@ class BudgetsPolicy(Shape):
     @field_validator("limits")
     @classmethod
     def _distinct(cls, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
-        ids = [limit.id for limit in limits]
-        for name in ids:
-            if ids.count(name) > 1:
-                raise ValueError(f"two limits have the id {name}")
+        check_ids([limit.id for limit in limits])
         return limits
 
     @property
@@ -213,8 +207,7 @@ def counting(policy: BudgetsPolicy) -> Callable[[Mapping[Scope, str], float], Co
 
 
 def _holds(limit: Limit, values: Mapping[Scope, str]) -> bool:
-    named = [scope for scope in limit.scopes if scope in COLUMNS]
-    return all(values[scope] and values[scope] in limit.only.get(scope, (values[scope],)) for scope in named)
+    return holds([scope for scope in limit.scopes if scope in COLUMNS], limit.only, values)
 
 
 def clamps(limits: Iterable[Limit]) -> bool:
@@ -231,9 +224,9 @@ def charges(limits: Iterable[Limit], values: Mapping[Scope, str], now: float) ->
 
 def _charge(limit: Limit, values: Mapping[Scope, str], now: float) -> Charge:
     found = opened(limit, now)
-    named = [(scope, values[scope]) for scope in limit.scopes if scope != "all"]
-    text = ",".join(f"{scope}:{value}" for scope, value in named) or "all"
-    match = tuple((COLUMNS[scope], value) for scope, value in named)
+    named = [scope for scope in limit.scopes if scope != "all"]
+    text = label(named, values) or "all"
+    match = tuple((COLUMNS[scope], values[scope]) for scope in named)
     cap = limit.cap if limit.enforced else UNLIMITED
     return Charge(limit.id, text, found.name, cap, since=found.start, match=match)
 

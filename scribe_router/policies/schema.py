@@ -1,8 +1,12 @@
-"""What policies' shapes share: frozen, strict about unknown keys, and one way to say "when". Knows no policy."""
+"""What policies' shapes share: strict about unknown keys, one way to say "when", and one to say whose limit it is.
+Knows no policy."""
 
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+S = TypeVar("S", bound=str)
 
 
 class Shape(BaseModel):
@@ -49,3 +53,32 @@ class OfTask(When):
     def holds(self, traits: Traits) -> bool:
         """Whether the rule is for a request like this."""
         return super().holds(traits) and (self.task is None or traits.task in self.task)
+
+
+def listed(scope: S | tuple[S, ...]) -> tuple[S, ...]:
+    """One scope or several as a list."""
+    return (scope,) if isinstance(scope, str) else scope
+
+
+def check_scopes(scopes: tuple[str, ...]) -> None:
+    """Raises `ValueError` where a scope is named twice, or none is."""
+    if not scopes or len(set(scopes)) < len(scopes):
+        raise ValueError("name at least one scope, each once")
+
+
+def check_ids(ids: list[str]) -> None:
+    """Raises `ValueError` where two limits have one id."""
+    for name in ids:
+        if ids.count(name) > 1:
+            raise ValueError(f"two limits have the id {name}")
+
+
+def holds(scopes: Iterable[S], only: Mapping[S, tuple[str, ...]], values: Mapping[S, str]) -> bool:
+    """Whether a limit of these scopes, narrowed by `only`, holds where they have these values. An empty value (who has
+    no team) is under no limit."""
+    return all(values[scope] and values[scope] in only.get(scope, (values[scope],)) for scope in scopes)
+
+
+def label(scopes: Iterable[S], values: Mapping[S, str]) -> str:
+    """Whose limit it is: `user:ann,provider:openai`."""
+    return ",".join(f"{scope}:{values[scope]}" for scope in scopes)

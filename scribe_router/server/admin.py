@@ -8,6 +8,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
 
 from scribe_router import reports
+from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest, PermissionDenied, Unavailable
 from scribe_router.exchange import LOCAL
 from scribe_router.names import did_you_mean
@@ -42,6 +43,14 @@ def admin_routes(router: Router) -> APIRouter:
         _demand_administrator(request)
         _only(request.query_params, ())
         return JSONResponse({"deployments": router.health()})
+
+    @routes.get("/limits")
+    async def limits(request: Request) -> Response:
+        _demand_administrator(request)
+        try:
+            return Response(json_bytes({"limits": await router.limiter.state()}), media_type=FORMS["json"])
+        except StoreUnavailable as error:
+            raise Unavailable(str(error), retry_after=1.0) from error
 
     return routes
 

@@ -1,7 +1,10 @@
 """What an answer tells about itself in `x-scribe-*` headers. Every value is made safe for a header line."""
 
+from collections.abc import Iterator, Mapping
+from math import ceil
+
 from scribe_router.errors import RequestError
-from scribe_router.exchange import Exchange, Receipt
+from scribe_router.exchange import Allowance, Exchange, Rate, Receipt
 
 
 def answer_headers(receipt: Receipt, *, stream: bool = False) -> list[tuple[str, str]]:
@@ -19,6 +22,8 @@ def answer_headers(receipt: Receipt, *, stream: bool = False) -> list[tuple[str,
         "x-scribe-effort": receipt.effort,
     }
     headers = [(name, safe(str(value))) for name, value in values.items() if value is not None]
+    headers += _limits(receipt.allowances)
+    headers += [(f"x-upstream-ratelimit-{name}", safe(value)) for name, value in receipt.upstream_limits.items()]
     return headers + [("x-scribe-warning", safe(warning)) for warning in receipt.warnings]
 
 
@@ -29,12 +34,22 @@ def error_headers(error: RequestError) -> list[tuple[str, str]]:
     if isinstance(exchange, Exchange):
         headers.append(("x-scribe-request-id", exchange.id))
         headers.append(("x-scribe-attempts", str(len(exchange.attempts))))
+        headers += _limits(exchange.allowances)
     return headers
 
 
 def safe(value: str) -> str:
     """Visible ASCII only: a name that a client sent cannot start a header of its own."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in value)[:500]
+
+
+def _limits(allowances: Mapping[Rate, Allowance]) -> Iterator[tuple[str, str]]:
+    """The caller's limits of rate, as OpenAI writes them."""
+    for rate, allowance in allowances.items():
+        minutes, seconds = divmod(ceil(allowance.reset), 60)
+        yield f"x-ratelimit-limit-{rate}", str(allowance.most)
+        yield f"x-ratelimit-remaining-{rate}", str(allowance.remaining)
+        yield f"x-ratelimit-reset-{rate}", f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
 
 
 def _cap(receipt: Receipt) -> str | None:

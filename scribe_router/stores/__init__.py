@@ -1,10 +1,13 @@
 """State that outlives a request. A store keeps rows and counters exact; it does not know what a budget means."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from scribe_router.stores.contract import Ledger
+from scribe_router.stores.windows import MemoryWindows, Windows
+
+REDIS = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 
 
 def open_ledger(url: str, durability: str = "normal") -> Ledger:
@@ -12,7 +15,7 @@ def open_ledger(url: str, durability: str = "normal") -> Ledger:
     also as `rediss`). `durability` is `normal`, `full` (SQLite: a commit outlives a loss of power too) or
     `accepted-loss` (also a Redis that may forget what it acknowledged). Raises `ValueError` for any other URL."""
     scheme, _, path = url.partition(":")
-    if scheme in ("redis", "rediss", "redis+cluster", "rediss+cluster"):
+    if scheme in REDIS:
         from scribe_router.stores.redis import RedisLedger
 
         return RedisLedger(url, accepted_loss=durability == "accepted-loss")
@@ -21,6 +24,15 @@ def open_ledger(url: str, durability: str = "normal") -> Ledger:
     from scribe_router.stores.sqlite import SqliteLedger
 
     return SqliteLedger(Path(path), full_sync=durability == "full")
+
+
+def open_windows(url: str, clock: Callable[[], float]) -> Windows:
+    """Where limits of rate are counted: on the Redis of the ledger at `url`, by its own clock, else in this process."""
+    if url.partition(":")[0] not in REDIS:
+        return MemoryWindows(clock)
+    from scribe_router.stores.redis_windows import RedisWindows
+
+    return RedisWindows(url)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from scribe_router.stores.contract import Counter, Granted, Refused, Row, Settle
 from scribe_router.stores.delivery import Tally
 from scribe_router.stores.redis_cluster import SCHEMES, Cluster, spread
 from scribe_router.stores.redis_epoch import agree
-from scribe_router.stores.redis_jobs import Batch, Flush, Job, Release, Reserve, ReserveWalk, Settle, Sweep
+from scribe_router.stores.redis_jobs import Batch, Flush, Release, Reserve, ReserveWalk, Settle, Sweep
 from scribe_router.stores.redis_line import Line
 from scribe_router.stores.redis_link import Fault, Link, OneServer, Waiting
 from scribe_router.stores.redis_reports import Reports
@@ -89,7 +89,7 @@ class RedisLedger:
         """
         check_row(row, floor)
         job = ReserveWalk(row, floor) if self._clustered else Reserve(row, floor)
-        return cast("Granted | Refused", await self._call(job, self._patience))
+        return cast("Granted | Refused", await self._line.answered(job, self._patience))
 
     def settle(self, settlement: Settlement) -> None:
         """Queue the settlement and return; the first for an attempt counts, one more may replace a sweep's. A cost of
@@ -103,16 +103,20 @@ class RedisLedger:
 
     async def flush(self) -> None:
         """Wait until everything handed to `settle` so far is written; `StoreUnavailable` after five seconds."""
-        await self._call(Flush(self._lease / 2, birth=False), FLUSHING)
+        await self._line.answered(Flush(self._lease / 2, birth=False), FLUSHING)
 
     async def sweep(self) -> int:
         """Settle provisionally what dead owners had reserved; how many rows. It also runs by itself."""
-        return cast("int", await self._call(Sweep(self._clock(), self._lease), FLUSHING))
+        return cast("int", await self._line.answered(Sweep(self._clock(), self._lease), FLUSHING))
 
     async def release(self, attempts: Sequence[str], at: float) -> int:
         """Settle rows whose cost is in doubt at zero, for good; how many."""
         await self.flush()
-        found = await self._call(Batch([Release(attempt, at) for attempt in attempts]), FLUSHING) if attempts else []
+        found = (
+            await self._line.answered(Batch([Release(attempt, at) for attempt in attempts]), FLUSHING)
+            if attempts
+            else []
+        )
         return sum(what in ("settled", "apply") for what in found)
 
     async def counters(self, names: Collection[str] | None = None) -> dict[str, Counter]:
@@ -160,20 +164,6 @@ class RedisLedger:
     def close(self) -> None:
         """Write what is pending, end the thread. What is still reserved becomes a sweep's."""
         self._line.close()
-
-    async def _call(self, job: Job, patience: float) -> Any:
-        loop = asyncio.get_running_loop()
-        job.future = future = loop.create_future()
-        self._line.submit(job)
-        timer = loop.call_later(patience, self._expire, future, patience)
-        try:
-            return await future
-        finally:
-            timer.cancel()
-
-    def _expire(self, future: asyncio.Future[Any], patience: float) -> None:
-        if not future.done():
-            future.set_exception(StoreUnavailable(f"{self._place}: it had no turn within {patience:.0f} s"))
 
     async def _read(self, read: Callable[[Reports], T]) -> T:
         await self.flush()

@@ -3,10 +3,12 @@
 Any thread and any event loop may put jobs in; whoever waits hears of the answer in its own loop. `CLOSING`: seconds.
 """
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
 
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.redis_jobs import Job
@@ -38,6 +40,21 @@ class Line:
             self._numbers += 1
             job.number = self._numbers
             self.queue.put(job)
+
+    async def answered(self, job: Job, patience: float) -> Any:
+        """The answer to a job. Raises `StoreUnavailable`, also when it has no turn within `patience` seconds."""
+        loop = asyncio.get_running_loop()
+        job.future = future = loop.create_future()
+        self.submit(job)
+        timer = loop.call_later(patience, self._expire, future, patience)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _expire(self, future: asyncio.Future[Any], patience: float) -> None:
+        if not future.done():
+            future.set_exception(StoreUnavailable(f"{self._place}: it had no turn within {patience:.0f} s"))
 
     def close(self) -> None:
         """Write what waits, then end the thread; at most `CLOSING` seconds. Idempotent; no effect in a fork's child."""

@@ -26,7 +26,7 @@ from scribe_router.upstream.failures import from_exception, from_stream_exceptio
 from scribe_router.upstream.litellm_replies import as_openai, translated
 from scribe_router.upstream.mark import ours
 from scribe_router.upstream.quiet import litellm
-from scribe_router.upstream.shape import Shaped
+from scribe_router.upstream.shape import Shaped, limits_in
 
 PINNED: Mapping[str, Any] = MappingProxyType(
     {"num_retries": 0, "max_retries": 0, "disable_fallbacks": True, "drop_params": False}
@@ -189,6 +189,8 @@ class LiteLLMLane:
                 await response.fetch_stream()  # some providers are asked only when the first chunk is wanted
         except Exception as error:  # noqa: BLE001  (as above)
             raise from_exception(error) from None
+        told = getattr(response, "_hidden_params", None) or {}
+        shaped.upstream_limits.update(limits_in(told.get("additional_headers") or {}))
         return response
 
     async def _identity(self, deployment: Deployment) -> str:

@@ -4,7 +4,7 @@ Pure. The client's fields are kept as they came; what is ours is taken out; noth
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scribe_router.encoding import json_bytes
@@ -33,7 +33,8 @@ class Shaped:
 
     `wish` is the reasoning that is asked for in another's words; `effort` is how it is said here, below this cap, and
     `plain` the body without it. `left_out` says what these models refuse; while they think that is more.
-    `searching` are the fields by which `enable_search` is said here.
+    `searching` are the fields by which `enable_search` is said here. A lane that sees the provider's own limits of rate
+    writes them into `upstream_limits`.
     """
 
     api: Api
@@ -47,6 +48,7 @@ class Shaped:
     plain: Json | None = None
     left_out: tuple[str, ...] = ()
     searching: tuple[str, ...] = ()
+    upstream_limits: dict[str, str] = field(default_factory=dict)
 
     @property
     def stream(self) -> bool:
@@ -194,6 +196,12 @@ def _metadata(body: Json, deployment: Deployment) -> tuple[str, ...]:
         return ()
     del body["metadata"]
     return (f"metadata is not sent to {deployment.provider}",) if theirs else ()
+
+
+def limits_in(headers: Mapping[str, str]) -> dict[str, str]:
+    """What a provider says of its limits of rate: `x-ratelimit-remaining-tokens: 9` is `remaining-tokens`."""
+    found = {name.lower().partition("ratelimit-")[2]: value for name, value in headers.items()}
+    return {name: value for name, value in found.items() if name}
 
 
 def default_cap(shaped: Shaped) -> int:

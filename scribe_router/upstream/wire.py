@@ -20,7 +20,7 @@ from scribe_router import __version__
 from scribe_router.exchange import AttemptFailed, Category, Json, Reached
 from scribe_router.upstream.events import DONE
 from scribe_router.upstream.failures import from_exception, from_reply, from_stream_error
-from scribe_router.upstream.shape import Shaped
+from scribe_router.upstream.shape import Shaped, limits_in
 from scribe_router.upstream.sse import EventParser, EventTooLarge
 
 PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
@@ -46,6 +46,7 @@ class WireLane:
         """One plain call: the parsed reply. Raises `AttemptFailed`."""
         try:
             async with self._post(shaped) as response:
+                shaped.upstream_limits.update(limits_in(response.headers))
                 body = await _whole(response)
         except _ERRORS as error:
             raise from_exception(error) from None
@@ -55,6 +56,7 @@ class WireLane:
         """One stream: parsed chunks, and `DONE` for the end mark. Raises `AttemptFailed`."""
         try:
             async with await self._head(shaped) as response:
+                shaped.upstream_limits.update(limits_in(response.headers))
                 if response.status != 200 or response.content_type == "application/json":
                     _answer(response, await _whole(response), ANSWERS[shaped.api])
                     raise AttemptFailed(Category.SERVER, Reached.LOST, "the provider's reply is not an event stream")
