@@ -15,7 +15,7 @@ from scribe_router.outcome import fault, too_late
 from scribe_router.plan import Candidate
 from scribe_router.registry import Registry
 from scribe_router.state import State
-from scribe_router.stream import Answer, AnswerStream, Finish, Source, assembled
+from scribe_router.stream import Answer, AnswerStream, Finish, Source, Tape, assembled
 from scribe_router.upstream.events import StreamReader, served_by, unthinking, usage_of
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
@@ -142,15 +142,17 @@ class Attempts:
             events=self._lanes[attempt.lane].stream(shaped),
             reader=reader,
             finish=finish,
+            thoughts=Thoughts(tagged=shaped.deployment.think_tags),
             idle=self._registry.retries.idle_seconds,
             drain=self._registry.retries.deadline_seconds,
             abort=shaped.deployment.cancel == "abort",
+            tape=Tape() if exchange.cache else None,
         )
         head = await source.open()
         attempt.provided_by, attempt.served = max(map(served_by, head))
         source.start(self._spawn)
         attempt.first_token = self._clock()
-        return AnswerStream(exchange, head, source, Thoughts(tagged=shaped.deployment.think_tags))
+        return AnswerStream(exchange, head, source)
 
     async def warm_up(self) -> None:
         """Import LiteLLM, which takes some seconds, if a deployment needs it."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Api = Literal["chat", "embeddings"]
 Lane = Literal["wire", "litellm"]
+Cached = Literal["hit", "miss", "shared"]
 Level = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OptimizeFor = Literal["cost", "speed", "quality", "reasoning", "balance"]
 Json = dict[str, Any]
@@ -85,7 +86,8 @@ LOCAL = Principal(name="local", user="local")
 class CallOptions:
     """What the operator's own code may set for one call; never part of the API's parameters.
 
-    `timeout` is the deadline of the whole call in seconds; `user` and `team` are who the money is charged to.
+    `timeout` is the deadline of the whole call in seconds; `user` and `team` are who the money is charged to. With
+    `cache`, as HTTP names it, no answer is taken from the cache, and with `no-store` none is put into it.
     """
 
     timeout: float | None = None
@@ -93,6 +95,7 @@ class CallOptions:
     lane: Lane | None = None
     user: str | None = None
     team: str | None = None
+    cache: Literal["no-cache", "no-store"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +253,12 @@ class Attempt:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request from its arrival to its settled end. `allowances` are those of its caller's tightest limits."""
+    """One request from its arrival to its settled end.
+
+    `cache` says where the answer came from, where one may come from the cache. `callers` are the exchanges that still
+    wait for what this one does: its own, and those of identical requests. `allowances` are those of its caller's
+    tightest limits of rate.
+    """
 
     id: str
     call: Call
@@ -263,8 +271,16 @@ class Exchange:
     warnings: list[str] = field(default_factory=list)
     outcome: str = "open"
     ended: float | None = None
-    abandoned: bool = False
     allowances: dict[Rate, Allowance] = field(default_factory=dict)
+    cache: Cached | None = None
+    callers: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.callers.add(self.id)
+
+    @property
+    def abandoned(self) -> bool:
+        return not self.callers
 
     @property
     def cost(self) -> int | None:
@@ -288,6 +304,7 @@ class Exchange:
             cap_origin=served.cap_origin if served else "none",
             effort=(served.effort or None) if served else None,
             upstream_provider=(served.provided_by or None) if served else None,
+            cache=self.cache,
             warnings=tuple(self.warnings),
             allowances=self.allowances,
             upstream_limits=served.upstream_limits if served else {},
@@ -300,9 +317,10 @@ class Receipt:
 
     `model` is the provider's own name, `cost` nano-dollars over all attempts (None: still open, or without a price),
     `output_cap` the cap in tokens that was written upstream and `cap_origin` who chose it, `effort` the reasoning
-    effort that was asked for and what was sent, `upstream_provider` who served behind a router of others' models.
-    `allowances` are what the caller's limits of rate leave, `upstream_limits` what the provider said of its own, as far
-    as the lane sees it.
+    effort that was asked for and what was sent, `upstream_provider` who served behind a router of others' models,
+    `cache` whether the answer is a stored one (`hit`), that of an identical request (`shared`) or neither (`miss`;
+    None: it cannot be). `allowances` are what the caller's limits of rate leave, `upstream_limits` what the provider
+    said of its own, as far as the lane sees it.
     """
 
     request_id: str
@@ -317,6 +335,7 @@ class Receipt:
     cap_origin: str
     effort: str | None = None
     upstream_provider: str | None = None
+    cache: Cached | None = None
     warnings: tuple[str, ...] = ()
     allowances: Mapping[Rate, Allowance] = field(default_factory=dict)
     upstream_limits: Mapping[str, str] = field(default_factory=dict)

@@ -54,7 +54,8 @@ def summary(exchange: Exchange) -> str:
     """The exchange in one line for a person."""
     served = exchange.attempts[-1] if exchange.attempts else None
     seconds = (exchange.ended or exchange.opened) - exchange.opened
-    way = f"{served.deployment} ({served.lane})" if served else "no attempt"
+    unserved = f"cache ({exchange.cache})" if exchange.cache in ("hit", "shared") else "no attempt"
+    way = f"{served.deployment} ({served.lane})" if served else unserved
     tries = f", {len(exchange.attempts)} attempts" if len(exchange.attempts) > 1 else ""
     tokens = f", {served.usage.input}+{served.usage.output} tokens" if served and served.usage else ""
     cost = "no price" if exchange.cost is None else f"{usd(exchange.cost)} usd"
@@ -95,6 +96,7 @@ def record(exchange: Exchange) -> Json:
             "excluded": [asdict(each) for each in plan.excluded],
         },
         "attempts": [_attempt(attempt) for attempt in exchange.attempts],
+        "cache": exchange.cache,
         "warnings": exchange.warnings,
         "outcome": exchange.outcome,
         "cost_usd": None if exchange.cost is None else usd(exchange.cost),

@@ -15,6 +15,7 @@ from scribe_router.names import matched
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
@@ -185,6 +186,7 @@ class Registry:
     features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
     breaker: BreakerPolicy | None = None
+    cache: CachePolicy = field(default_factory=CachePolicy)
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()

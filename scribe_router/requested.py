@@ -14,8 +14,7 @@ SHOWN = 100  # letters of a client's own text in a message
 
 def asked_name(request: Facts, registry: Registry) -> str:
     """The name that a request asks for, or the default. Raises `InvalidRequest` where there is neither."""
-    default = registry.routing.default_model if request.api == "chat" else registry.routing.default_embedding_model
-    name = request.model or default
+    name = request.model or registry.routing.default(request.api)
     if not name:
         raise InvalidRequest("model is missing, and no default is configured", code="missing_field", param="model")
     return name

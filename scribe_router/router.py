@@ -21,6 +21,7 @@ from unicodedata import category
 from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
 from scribe_router.attempts import Attempts
+from scribe_router.cache import Cache
 from scribe_router.errors import (
     BudgetExceeded,
     CircuitOpen,
@@ -45,7 +46,7 @@ from scribe_router.registry import Registry
 from scribe_router.state import State
 from scribe_router.stores import open_ledger, open_windows
 from scribe_router.stores.contract import Ledger, StoreUnavailable
-from scribe_router.stream import Answer, AnswerStream
+from scribe_router.stream import Answer, AnswerStream, Tape, replayed
 from scribe_router.walk import Step, Walk
 
 log = logging.getLogger("scribe_router.router")
@@ -70,6 +71,7 @@ class Router(PythonApi):
         self._clock, self._random = clock, randomness or random.Random()  # noqa: S311  (spreads load, guards nothing)
         self.alerts = Alerts(self.ledger, registry.budgets, clock)
         accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
+        self._cache = Cache(registry.cache, registry.version, clock)
         self._windows = open_windows(registry.store.url, clock)
         self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
         self.state = State(registry.breaker)
@@ -92,7 +94,7 @@ class Router(PythonApi):
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            exchange.abandoned = True
+            exchange.callers.discard(exchange.id)
             task.add_done_callback(_abandon)
             raise
 
@@ -116,16 +118,15 @@ class Router(PythonApi):
                 text = f"{name} holds a control character, or half of one letter"
                 raise InvalidRequest(text, code="invalid_value", param=name)
         who = Principal(principal.name, options.user or principal.user, options.team or principal.team)
-        return Exchange(
-            f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), requested=call.model
-        )
+        named = call.model or self.registry.routing.default(call.api)
+        return Exchange(f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), named)
 
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
             exchange.warnings += admit(exchange.call.api, exchange.call.body)
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
-            answer = await self._planned(exchange)
+            answer = await self._answered(exchange)
         except RequestError as error:
             self._refused(exchange, error)
             raise
@@ -141,16 +142,20 @@ class Router(PythonApi):
             self._close(exchange, "answered")
         return answer
 
-    async def _planned(self, exchange: Exchange) -> Answer | AnswerStream:
-        """Plan, admit and walk. Where every circuit is open and the policy waits: again, once a probe may go."""
+    async def _answered(self, exchange: Exchange) -> Answer | AnswerStream:
+        """From the cache, from an identical request that is under way, or from upstream."""
         deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
+        found = await self._cache.serve(exchange, deadline, lambda: self._planned(exchange, deadline), self._spawn)
+        return self._replay(exchange, found) if isinstance(found, Tape) else found
+
+    async def _planned(self, exchange: Exchange, deadline: float) -> Answer | AnswerStream:
+        """Plan, admit and walk. Where every circuit is open and the policy waits: again, once a probe may go."""
         waits = self.registry.breaker is not None and self.registry.breaker.all_open == "wait"
         while True:
             try:
                 exchange.plan = self.plan(exchange.call)
                 if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
                     self._turns[exchange.plan.model] += 1
-                exchange.requested = exchange.call.model or exchange.plan.requested
                 exchange.warnings += [each for each in exchange.plan.warnings if each not in exchange.warnings]
                 first = exchange.plan.candidates[0]
                 await self.limiter.admit(exchange, partial(self._attempts.shaped, exchange, first))
@@ -212,6 +217,13 @@ class Router(PythonApi):
         way = replace(way, candidates=tuple(replace(each, via=via) for each in fresh))
         return Walk(way, self.registry.retries, tried)
 
+    def _replay(self, exchange: Exchange, tape: Tape) -> AnswerStream:
+        def finish(_: Json | None, failure: AttemptFailed | None) -> None:
+            self._close(exchange, failure.category.value if failure else "answered")
+
+        idle, drain = self.registry.retries.idle_seconds, self.registry.retries.deadline_seconds
+        return replayed(exchange, tape, finish, self._spawn, idle=idle, drain=drain)
+
     def _refused(self, exchange: Exchange, error: RequestError) -> RequestError:
         error.exchange = exchange
         self._close(exchange, error.code)
@@ -248,6 +260,7 @@ class Router(PythonApi):
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await self.alerts.aclose()
+        self._cache.close()
         await self._attempts.aclose()
         self.ledger.close()
         self._windows.close()

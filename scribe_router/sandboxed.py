@@ -36,6 +36,7 @@ def sandboxed(registry: Registry, url: str) -> Registry:
     general = registry.fallbacks.get(None, {})
     return replace(
         registry,
+        version=f"{registry.version}-sandbox",
         deployments=MappingProxyType({**deployments, **extra}),
         models=MappingProxyType(models),
         wildcards=tuple(_moved_wildcard(each, url) for each in registry.wildcards),

@@ -5,11 +5,14 @@ billing, the rest is read and thrown away, and the attempt is settled with the t
 """
 
 import asyncio
+import itertools
+import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from scribe_router.encoding import json_bytes
 from scribe_router.errors import StreamError
 from scribe_router.exchange import AttemptFailed, Category, Exchange, Json, Reached
 from scribe_router.policies.breaker import COUNTS
@@ -20,6 +23,7 @@ from scribe_router.upstream.thinking import Thoughts
 
 log = logging.getLogger("scribe_router.stream")
 Finish = Callable[[Json | None, AttemptFailed | None], None]
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 AHEAD = 64  # chunks that are read before the client takes them; then the provider has to wait
 
 
@@ -31,11 +35,54 @@ class Answer:
     body: Json
 
 
+class Tape:
+    """The chunks of a stream as JSON, kept as they come for whoever reads it, in one event loop; one with `chunks` has
+    ended."""
+
+    def __init__(self, chunks: Iterable[bytes] | None = None) -> None:
+        self.chunks = list(chunks or ())
+        self.over = chunks is not None
+        self.failure: AttemptFailed | None = None
+        self._more = asyncio.Event()
+
+    def add(self, chunk: Json) -> None:
+        if chunk is not DONE:
+            self.chunks.append(json_bytes(chunk))
+            self._wake()
+
+    def end(self, failure: AttemptFailed | None) -> None:
+        self.over, self.failure = True, failure
+        self._wake()
+
+    async def events(self) -> Events:
+        """The chunks from the first one, and those that are still to come. Raises `AttemptFailed` where it broke."""
+        for place in itertools.count():
+            while place == len(self.chunks) and not self.over:
+                await self._more.wait()
+            if place == len(self.chunks):
+                break
+            yield json.loads(self.chunks[place])
+        if self.failure is not None:
+            raise self.failure
+        yield DONE
+
+    async def ended(self) -> AttemptFailed | None:
+        """Wait for the end; why it broke, if it did."""
+        while not self.over:
+            await self._more.wait()
+        return self.failure
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+
 class Source:
     """The upstream side of one stream; it calls `finish` (usage, failure) exactly once.
 
     `idle` bounds the silence between two chunks, `drain` how long the rest is read for nobody; both in seconds. With
-    `abort` it is not read: the provider stops billing when its connection is closed.
+    `abort` it is not read: the provider stops billing when its connection is closed. `thoughts` names what was thought.
+    What goes on a `tape` is read to its end, and not as slowly as one client takes it: others may wait for it.
     """
 
     def __init__(
@@ -44,13 +91,16 @@ class Source:
         reader: StreamReader,
         finish: Finish,
         *,
+        thoughts: Thoughts,
         idle: float | None,
         drain: float,
         abort: bool = False,
+        tape: Tape | None = None,
     ) -> None:
         self._events, self._reader, self._finish = events, reader, finish
-        self._idle, self._drain, self._abort = idle, drain, abort
-        self._queue: asyncio.Queue[Json | AttemptFailed | None] = asyncio.Queue(AHEAD)
+        self._thoughts, self.tape = thoughts, tape
+        self._idle, self._drain, self._abort = idle, drain, abort and tape is None
+        self._queue: asyncio.Queue[Json | AttemptFailed | None] = asyncio.Queue(AHEAD if tape is None else 0)
         self._task: asyncio.Task[None] | None = None
         self._abandoned = False
         self.settled = False
@@ -62,15 +112,14 @@ class Source:
         """
         head: list[Json] = []
         async for chunk in self._events:
-            self._reader.see(chunk)
-            head.append(chunk)
+            head.append(self._see(chunk))
             if self._reader.committed:
                 return head
         if not self._reader.complete:
             raise _incomplete()
         return head
 
-    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]) -> None:
+    def start(self, spawn: Spawn) -> None:
         """Read on in a task that outlives the client."""
         self._task = spawn(self._pump())
 
@@ -96,6 +145,8 @@ class Source:
         if not self.settled:
             self.settled = True
             self._finish(self._reader.usage, failure)
+            if self.tape is not None:
+                self.tape.end(failure)
 
     async def _pump(self) -> None:
         cut = Reached.ABORTED if self._abort else Reached.STREAMED
@@ -125,10 +176,17 @@ class Source:
         except TimeoutError as error:
             raise from_exception(error) from None
         if chunk is not None:
-            self._reader.see(chunk)
-        elif not self._reader.complete:
+            return self._see(chunk)
+        if not self._reader.complete:
             raise _incomplete()
-        return chunk
+        return None
+
+    def _see(self, chunk: Json) -> Json:
+        self._reader.see(chunk)
+        named = self._thoughts.named(chunk)
+        if self.tape is not None:
+            self.tape.add(named)
+        return named
 
 
 async def assembled(events: Events, reader: StreamReader) -> Json:
@@ -157,12 +215,15 @@ def _incomplete() -> AttemptFailed:
 class AnswerStream:
     """Chunks in OpenAI's format, as the client is meant to see them. `exchange` has the cost once it has ended."""
 
-    def __init__(self, exchange: Exchange, head: list[Json], source: Source, thoughts: Thoughts) -> None:
-        self.exchange, self._thoughts = exchange, thoughts
-        self._head, self._source = head, source
+    def __init__(self, exchange: Exchange, head: list[Json], source: Source) -> None:
+        self.exchange, self._head, self._source = exchange, head, source
         self._wants_usage = bool((exchange.call.body.get("stream_options") or {}).get("include_usage"))
         self._loop = asyncio.get_running_loop()
         self._over = False
+
+    @property
+    def tape(self) -> Tape | None:
+        return self._source.tape
 
     def __aiter__(self) -> "AnswerStream":
         return self
@@ -185,18 +246,32 @@ class AnswerStream:
         if chunk is None or chunk is DONE:
             return None
         hides = self.exchange.call.body.get("hide_thinking") is True
-        chunk = self._thoughts.named(chunk)
         return for_client(chunk, self.exchange.requested, wants_usage=self._wants_usage, hides_thinking=hides)
 
     async def aclose(self) -> None:
         """Stop reading. What the provider still sends is read on in the background, since it is billed."""
         self._over = True
-        self._source.abandon()
+        _leave(self.exchange, self._source)
 
     def __del__(self) -> None:
         if self._source.settled:
             return
         if self._loop.is_running():
-            self._loop.call_soon_threadsafe(self._source.abandon)
+            self._loop.call_soon_threadsafe(_leave, self.exchange, self._source)
         else:
             self._source.settle(_broken("the stream was dropped", blameless=True))
+
+
+def replayed(
+    exchange: Exchange, tape: Tape, finish: Finish, spawn: Spawn, *, idle: float | None, drain: float
+) -> AnswerStream:
+    """The stream that another exchange paid for; its thinking was named before it was recorded."""
+    source = Source(tape.events(), StreamReader(), finish, thoughts=Thoughts(tagged=False), idle=idle, drain=drain)
+    source.start(spawn)
+    return AnswerStream(exchange, [], source)
+
+
+def _leave(exchange: Exchange, source: Source) -> None:
+    exchange.callers.discard(exchange.id)
+    if exchange.abandoned:
+        source.abandon()

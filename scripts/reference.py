@@ -34,6 +34,7 @@ HEADERS = {
     "x-scribe-cost-usd": "cost over all attempts; a stream has it in its last comment, `: scribe {...}`",
     "x-scribe-output-cap": "the output cap written upstream, and `default` or `clamped` when the router chose it",
     "x-scribe-effort": "the reasoning that was asked for and what was sent: `requested=max; sent=high; degraded: ...`",
+    "x-scribe-cache": "`hit` (stored before), `shared` (an identical request was under way), `miss`; none: never kept",
     "x-scribe-warning": "old model names and other notes; repeated",
     "x-should-retry": "`false` where another try cannot succeed soon",
     "retry-after": "seconds until another try makes sense",

@@ -115,6 +115,23 @@ RULES = [
         ("yaml", "sqlite3", "fastapi", "starlette", "aiohttp", "litellm", "scribe_router.server"),
     ),
     Rule(
+        "the cache knows no HTTP, no SQL, no provider",
+        "cache.py",
+        (
+            "yaml",
+            "sqlite3",
+            "redis",
+            "fastapi",
+            "starlette",
+            "aiohttp",
+            "litellm",
+            "scribe_router.config",
+            "scribe_router.router",
+            "scribe_router.server",
+            "scribe_router.upstream",
+        ),
+    ),
+    Rule(
         "an attempt knows nothing of the one that follows",
         "attempts.py",
         (

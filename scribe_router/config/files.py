@@ -20,6 +20,7 @@ from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
@@ -41,6 +42,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,
     "breaker": BreakerPolicy,
     "budgets": BudgetsPolicy,
+    "cache": CachePolicy,
     "effort": EffortPolicy,
     "features": FeaturesPolicy,
     "limits": LimitsPolicy,

@@ -3,6 +3,7 @@ models that end."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
+from urllib.parse import urlsplit
 
 from scribe_router.config.documents import Document
 from scribe_router.config.naming import Names
@@ -10,6 +11,7 @@ from scribe_router.config.schema import ModelEntry
 from scribe_router.exchange import Category
 from scribe_router.names import did_you_mean, matched
 from scribe_router.policies.budgets import BudgetsPolicy, Limit
+from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.limits import RateLimit
 from scribe_router.policies.migrations import Migration, ending
 from scribe_router.policies.prices import bound
@@ -79,6 +81,14 @@ def check_only(
                     at = ("limits", index, "only", scope, place)
                     hint = did_you_mean(name, known[scope])
                     document.report(at, f"no deployment has the {scope} {name}, so the limit never holds{hint}")
+
+
+def check_servers(cache: CachePolicy, document: Document, ledger: str) -> None:
+    """A cache on the server of the ledger, which has to keep all that it is given."""
+    answers, rows = (set(urlsplit(url).netloc.rpartition("@")[2].split(",")) for url in (cache.redis, ledger))
+    if cache.on and cache.store == "redis" and answers & rows:
+        why = "it may drop nothing, so answers fill its memory until reservations fail; name another server"
+        document.report(("redis",), f"this is the ledger's server: {why}", severity="warning")
 
 
 def check_pauses(retries: RetriesPolicy, document: Document) -> None:

@@ -12,7 +12,14 @@ from scribe_router.config.deployments import Compiler, Known, left_out
 from scribe_router.config.files import KNOWLEDGE, POLICIES, Files
 from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import Prices
-from scribe_router.config.limits import check_downgrades, check_money, check_only, check_pauses, check_retirements
+from scribe_router.config.limits import (
+    check_downgrades,
+    check_money,
+    check_only,
+    check_pauses,
+    check_retirements,
+    check_servers,
+)
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Problem
 from scribe_router.config.resolved import with_headers
@@ -23,6 +30,7 @@ from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
@@ -94,6 +102,7 @@ class _Building:
         self.prices = files.prices(self.providers.root if self.providers is not None else ())
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
+        self.cache, self.cache_file = files.policy("cache", CachePolicy)
         self.effort, self.effort_file = files.policy("effort", EffortPolicy)
         self.features, _ = files.policy("features", FeaturesPolicy)
         limits, self.limits_file = files.policy("limits", LimitsPolicy)
@@ -107,6 +116,8 @@ class _Building:
         """The registry, or None when anything is wrong."""
         if self.retries is not None:
             check_pauses(self.retries, self.retries_file)
+        if self.cache is not None and self.store is not None:
+            check_servers(self.cache, self.cache_file, self.store.ledger)
         if self.config is None:
             return None
         deployments, wildcards = self._deployments(self.config)
@@ -200,10 +211,15 @@ class _Building:
             features=self.features or FeaturesPolicy(),
             limits=self.limits,
             breaker=self.breaker,
+            cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),
             warnings=tuple(left_out([*deployments, *(each.row for each in names.wildcards)])),
         )
+
+
+def _cache(policy: CachePolicy, folder: Path) -> CachePolicy:
+    return policy.model_copy(update={"path": str(folder / policy.path)})
 
 
 def _store(settings: StoreSettings, folder: Path) -> Store:

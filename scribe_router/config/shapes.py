@@ -112,7 +112,7 @@ def _path(location: tuple[str | int, ...], data: Any, *, missing: bool) -> Path_
     """The steps of a location that are in the data; pydantic adds the arms of unions and the names of functions."""
     path: Path_ = ()
     for step in location:
-        inside = step in data if isinstance(data, Mapping) else isinstance(data, list)
+        inside = step in data if isinstance(data, Mapping) else isinstance(data, list) and isinstance(step, int)
         if inside:
             data, path = data[step], (*path, step)
     return (*path, location[-1]) if missing else path

@@ -7,7 +7,7 @@ from typing import Annotated, Protocol, TypeVar
 
 from pydantic import Field
 
-from scribe_router.exchange import OptimizeFor
+from scribe_router.exchange import Api, OptimizeFor
 from scribe_router.policies.schema import OfTask, Shape, Traits, When
 
 Weights = dict[str, Annotated[float, Field(gt=0)]]
@@ -70,6 +70,10 @@ class RoutingPolicy(Shape):
     tasks: tuple[Task, ...] = ()
     auto: tuple[Choice, ...] = ()
     strict_search: bool = False
+
+    def default(self, api: Api) -> str:
+        """The name of a request that has none; empty where there is none."""
+        return (self.default_model if api == "chat" else self.default_embedding_model) or ""
 
     def wished(self, wish: OptimizeFor) -> str:
         """The strategy for a request's wish."""

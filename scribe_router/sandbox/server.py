@@ -68,8 +68,9 @@ class Sandbox:
         return self._log.records()
 
     def clear(self) -> None:
-        """Forgets the requests so far."""
+        """Forgets the requests so far, and whose turn it is to fail."""
         self._log.clear()
+        self._state.calls.clear()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listens; port 0 takes a free one. Raises `OSError` when the port is taken."""

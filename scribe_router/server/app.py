@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -111,7 +112,7 @@ def _health(router: Router, started: asyncio.Event) -> APIRouter:
 async def _serve(router: Router, api: Api, request: Request) -> Response:
     principal: Principal = getattr(request.state, "principal", LOCAL)
     body = await _body(request)
-    call = Call(api, body, CallOptions(user=_named_user(router, body)))
+    call = Call(api, body, CallOptions(user=_named_user(router, body), cache=_fresh(request)))
     try:
         answer = await while_connected(request.receive, router.serve(call, principal))
     except ClientGone:
@@ -132,6 +133,12 @@ def _named_user(router: Router, body: Json) -> str | None:
     if len(user) > LONGEST_USER:
         raise InvalidRequest(f"user is longer than {LONGEST_USER} letters", code="invalid_value", param="user")
     return user or None
+
+
+def _fresh(request: Request) -> Literal["no-cache", "no-store"] | None:
+    """What the client's `Cache-Control` says of stored answers; the stricter word counts."""
+    words = {word.strip().lower() for word in request.headers.get("cache-control", "").split(",")}
+    return "no-store" if "no-store" in words else "no-cache" if "no-cache" in words else None
 
 
 async def _body(request: Request) -> Json:

@@ -99,8 +99,9 @@ def asked(stream: bool, hidden: bool) -> Json:
     return {"model": "m", "messages": [{"role": "user", "content": "hi"}], "hide_thinking": hidden, **options}
 
 
-def built(router: RouterFrom, url: str, model: str, lane: str) -> Router:
-    return router(CONFIG.format(model=model, base=url, lane=lane), {"providers": "minimax: {default_region: china}"})
+def built(router: RouterFrom, url: str, model: str, lane: str, **policies: str) -> Router:
+    policies["providers"] = "minimax: {default_region: china}"
+    return router(CONFIG.format(model=model, base=url, lane=lane), policies)
 
 
 @cases
@@ -114,6 +115,19 @@ async def test_in_python(router: RouterFrom, model: str, parts: Parts, lane: str
             answer = await one.acompletion(**asked(stream, hidden))
             check(*await told(answer), parts, hidden=hidden)
             assert (answer.scribe.lane, answer.scribe.cost) == (lane, 15_000)
+
+
+@cases
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.asyncio(loop_scope="session")
+async def test_from_the_cache(router: RouterFrom, model: str, parts: Parts, *, stream: bool) -> None:
+    async with replying(reply(parts, stream=stream)) as upstream:
+        one = built(router, upstream.url, model, "wire", cache="enabled: true")
+        for hidden in (False, True):
+            for cache, again in (("miss", stream), ("hit", stream), ("hit", True)):
+                answer = await one.acompletion(**asked(again, hidden))
+                check(*await told(answer), parts, hidden=hidden)
+                assert answer.scribe.cache == cache
 
 
 @cases
