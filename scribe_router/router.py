@@ -72,7 +72,7 @@ class Router(PythonApi):
         accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
         self._windows = open_windows(registry.store.url, clock)
         self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
-        self.state = State(registry.breaker)
+        self.state = State(registry.breaker, registry.deployments)
         self._attempts = Attempts(
             registry, accounts, self.limiter, self.state, clock, spawn=self._spawn, close=self._close
         )
