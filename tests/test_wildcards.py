@@ -122,6 +122,27 @@ def test_names_of_the_past(known: Registry, model: str, served: str, warning: st
     assert any(warning in each for each in found.warnings) == bool(warning)
 
 
+def test_a_configured_name_may_end_in_a_mode(tmp_path: Path) -> None:
+    write(tmp_path, *MODELS)
+    nitro = "openrouter/maker/rich:nitro"
+    text = CONFIG.replace("far: openrouter/maker/rich", f"far: '{nitro}'")
+    known = registry_from(tmp_path, text.replace("[openrouter/openai/gpt-6-luna]", f"['{nitro}']"), None, ENVIRONMENT)
+    for name in ("far", "gpt-6-luna"):
+        last = planned(known, name).candidates[-1]
+        found = known.deployment(last.deployment)
+        assert (last.mode, found.upstream_model, found.window) == ("nitro", "maker/rich", 200_000)
+        assert found.price is not None
+        assert found.price.rates(1).input == 250_000
+
+
+def test_an_alias_is_its_own_name_whatever_it_ends_in(tmp_path: Path) -> None:
+    write(tmp_path, *MODELS)
+    text = CONFIG.replace("far: openrouter/maker/rich", "'openrouter/maker/listed:nitro': openrouter/maker/rich")
+    known = registry_from(tmp_path, text.replace("[far]", "[gpt-6-luna]"), None, ENVIRONMENT)
+    found = planned(known, "openrouter/maker/listed:nitro").candidates[0]
+    assert (found.deployment, found.mode) == ("makers/rich", None)
+
+
 def test_explain_says_what_the_router_does(known: Registry) -> None:
     text = describe(planned(known, "openrouter/maker/rich"), known)
     assert "openrouter/maker/rich (model)" in text
