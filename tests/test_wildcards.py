@@ -10,6 +10,7 @@ from scribe_router.exchange import Call
 from scribe_router.explain import describe, listing
 from scribe_router.facts import Facts
 from scribe_router.listing import offers
+from scribe_router.names import LONGEST, did_you_mean
 from scribe_router.plan import Plan, Snapshot, plan
 from scribe_router.registry import Registry
 from scribe_router.router import Router
@@ -100,6 +101,11 @@ def test_what_no_wildcard_serves(known: Registry, name: str) -> None:
         planned(known, name)
     with pytest.raises(KeyError):
         known.deployment(name)
+
+
+def test_what_is_longer_than_any_name_is_compared_with_nothing() -> None:
+    assert did_you_mean("a" * (LONGEST - 1), ["a" * LONGEST])
+    assert did_you_mean("a" * (LONGEST + 1), ["a" * LONGEST]) == ""
 
 
 def test_the_nearest_name_is_still_told(known: Registry) -> None:
