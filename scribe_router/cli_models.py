@@ -66,6 +66,7 @@ def sync(
     them. Exit code 0: done; 1: --check, and it differs; 2: it could not be read, and nothing was changed.
     """
     from scribe_router.config import catalogue
+    from scribe_router.config.problems import printable
 
     found, folder = place(config, policies, env_file)
     folder = folder or found.parent / "policies"
@@ -77,10 +78,10 @@ def sync(
     except (OSError, ValueError) as error:
         _unread(f"{source or path.stem}: {error}")
     for line in refused:
-        typer.echo(f"refused  {line}", err=True)
+        typer.echo(f"refused  {printable(line)}", err=True)
     if not new:
         _unread("no model of the list can be read")
-    lines = list(catalogue.changes(old, new))
+    lines = [printable(line) for line in catalogue.changes(old, new)]
     typer.echo("\n".join([*lines, f"{len(new)} models, {len(lines)} not as in {path}"]))
     if lines and not check:
         catalogue.write(path, new)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 # A model's name as providers write them. It becomes part of ids, headers and ledger rows.
 MODEL = re.compile(r"[A-Za-z0-9~][\w.:/+~-]{0,199}", re.ASCII)
+LONGEST = 300  # letters of a name that is compared; a megabyte takes 0.2 s
 
 
 def matched(pattern: str, name: str) -> str | None:
@@ -18,7 +19,9 @@ def matched(pattern: str, name: str) -> str | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like `name`, or None when nothing is near."""
+    """The known name that is most like `name`, or None when nothing is near, or it is longer than any name."""
+    if len(name) > LONGEST:
+        return None
     choices = {choice.lower(): choice for choice in known}
     close = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.6)
     return choices[close[0]] if close else None

@@ -16,15 +16,27 @@ from typing import Any, Literal
 Kind = Literal["providers", "strategies"]
 
 
+class BrokenPlugin(Exception):
+    """What a package brings cannot be loaded; the message says which, and why."""
+
+
 def names(kind: Kind) -> frozenset[str]:
     """The names that installed packages bring."""
     return frozenset(_found(kind))
 
 
 def loaded(kind: Kind) -> dict[str, Any]:
-    """Name to what its entry point names; a class is called without arguments. Raises what loading it raises."""
-    objects = {name: entry.load() for name, entry in _found(kind).items()}
-    return {name: each() if isinstance(each, type) else each for name, each in objects.items()}
+    """Name to what its entry point names; a class is called without arguments. Raises `BrokenPlugin`."""
+    return {name: _loaded(kind, entry) for name, entry in _found(kind).items()}
+
+
+def _loaded(kind: Kind, entry: EntryPoint) -> Any:
+    try:
+        found = entry.load()
+        return found() if isinstance(found, type) else found
+    except Exception as error:  # the code of others may raise anything
+        name = f"scribe_router.{kind}: {entry.name} = {entry.value}"
+        raise BrokenPlugin(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _found(kind: Kind) -> dict[str, EntryPoint]:

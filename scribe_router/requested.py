@@ -24,7 +24,7 @@ def without_mode(name: str, registry: Registry) -> tuple[str, str | None]:
     """The name without the routing mode that it ends in, where somebody behind it has that mode; and the mode."""
     model, colon, mode = name.rpartition(":")
     target = registry.resolve(name)
-    if not colon or target in registry.models or target in registry.groups:
+    if not colon or target != name or name in registry.models or name in registry.groups:
         return name, None
     behind = (
         each for tier in registry.members(registry.resolve(model)) for one in tier for each in registry.behind(one)

@@ -74,7 +74,7 @@ class Router(PythonApi):
         self._cache = Cache(registry.cache, registry.version, clock)
         self._windows = open_windows(registry.store.url, clock)
         self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
-        self.state = State(registry.breaker)
+        self.state = State(registry.breaker, registry.deployments)
         self._attempts = Attempts(
             registry, accounts, self.limiter, self.state, clock, spawn=self._spawn, close=self._close
         )
@@ -162,9 +162,8 @@ class Router(PythonApi):
                 return await self._walk(exchange, exchange.plan, deadline)
             except CircuitOpen as error:
                 seconds = error.retry_after or 0.0
-                if not waits or exchange.abandoned or self._clock() + seconds >= deadline:
+                if not waits or exchange.abandoned or not await self._paused(exchange, seconds, deadline):
                     raise
-            await asyncio.sleep(seconds)
 
     async def _walk(self, exchange: Exchange, way: Plan, deadline: float) -> Answer | AnswerStream:
         """The attempt loop: which deployment next, when to wait, when to give up."""
@@ -173,10 +172,8 @@ class Router(PythonApi):
         failures: list[AttemptFailed] = []
         refusals: list[RequestError] = []
         while step is not None:
-            if step.wait and self._clock() + step.wait >= deadline:
+            if step.wait and not await self._paused(exchange, step.wait, deadline):
                 break
-            if step.wait:
-                await asyncio.sleep(step.wait)
             try:
                 return await self._attempts.make(exchange, step.candidate, deadline)
             except AttemptFailed as failure:
@@ -198,6 +195,13 @@ class Router(PythonApi):
                 raise error_for(failures, refusal) from None
         late = DeadlineExceeded("the deadline passed") if self._clock() >= deadline else None
         raise error_for(failures, late or refused(refusals))
+
+    async def _paused(self, exchange: Exchange, seconds: float, deadline: float) -> bool:
+        """Wait within the deadline; whether there is still somebody to send anything for."""
+        if self._clock() + seconds >= deadline:
+            return False
+        await asyncio.sleep(seconds)
+        return not exchange.abandoned
 
     def _downgraded(self, exchange: Exchange, refusal: BudgetExceeded, tried: set[str]) -> Walk | None:
         """The way that a limit names for a request that does not fit; None where it names none, or nothing new."""

@@ -3,7 +3,7 @@
 It records attempts as they begin and end; what that means for a circuit is the policy's. The clock is an argument.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import RLock
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from scribe_router.policies.strategies import Load
 from scribe_router.registry import Deployment
 
 WEIGHT = 0.2  # of the newest figure in an average
+MOST_MADE = 1024  # deployments of names that clients thought of, which only wildcards serve
 FORGET_SECONDS = 600.0  # after which what was measured counts no more, so that what was slow is seen anew
 
 
@@ -61,13 +62,17 @@ class _Loads(Mapping[str, Load]):
 
 
 class State:
-    """Of the deployments of one registry; several event loops may share it. Without a policy circuits stay closed."""
+    """Of the deployments of one registry; several event loops may share it. Without a policy circuits stay closed.
 
-    def __init__(self, policy: BreakerPolicy | None) -> None:
-        self._policy = policy
+    What is seen of those that are `configured` is kept; of others it is that of the last `MOST_MADE`.
+    """
+
+    def __init__(self, policy: BreakerPolicy | None, configured: Container[str] = ()) -> None:
+        self._policy, self._configured = policy, configured
         self._lock = RLock()  # a stream that the collector drops ends wherever the collector runs, here too
         self._circuits: dict[str, Circuit] = {}
         self._seen: dict[str, _Seen] = {}
+        self._made: dict[str, None] = {}
 
     @property
     def circuits(self) -> Mapping[str, Circuit]:
@@ -94,7 +99,19 @@ class State:
             if begun is not circuit:
                 self._circuits[deployment] = begun
             self._seen.setdefault(deployment, _Seen()).in_flight += 1
+            if deployment not in self._configured:
+                self._forget_made(deployment)
         return Entry(deployment, now, begun.generation, probe=begun.probing)
+
+    def _forget_made(self, newest: str) -> None:
+        """Forget the one that began the longest ago of those that clients thought of, unless all are in flight."""
+        self._made.pop(newest, None)
+        self._made[newest] = None
+        if len(self._made) > MOST_MADE:
+            idle = next((each for each in self._made if not self._seen[each].in_flight), None)
+            if idle is not None:
+                del self._made[idle], self._seen[idle]
+                self._circuits.pop(idle, None)
 
     def answered(self, entry: Entry, now: float) -> None:
         """The first content of a stream has come: as a probe it has done its part, however long it goes on."""

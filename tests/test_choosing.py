@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scribe_router.cli import app
-from scribe_router.errors import InvalidRequest
+from scribe_router.errors import ConfigError, InvalidRequest
 from scribe_router.exchange import Call
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
@@ -94,6 +94,22 @@ async def test_a_strategy_of_a_package(
         assert "group frugal: here" in one.explain(model="frugal")
     finally:
         sys.modules.pop("acme_llm", None)
+
+
+async def test_a_package_that_cannot_be_loaded_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path / "site", "raise OSError('no licence')", ENTRY_POINT)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    ran = CliRunner().invoke(app, ["check", "--config", str(SHIPPED)])
+    why = "scribe_router.strategies: nearest = acme_llm:nearest cannot be loaded: OSError: no licence"
+    assert (ran.exit_code, isinstance(ran.exception, SystemExit)) == (1, True)
+    assert re.search(rf"policies/routing.yaml:\d+:1: {re.escape(why)}\n", ran.stderr)
+
+
+async def test_the_default_model_may_be_auto(router: RouterFrom, sandbox: Sandbox) -> None:
+    one = router(CONFIG.format(url=sandbox.url), {"routing": f"default_model: auto{ROUTING}"})
+    assert await served(one, "") == "cheap-us"
+    with pytest.raises(ConfigError, match="default_model: there is no model, group or alias auto"):
+        router(CONFIG.format(url=sandbox.url), {"routing": "default_model: auto"})
 
 
 async def test_the_pages_command_shows_what_it_says() -> None:

@@ -285,6 +285,29 @@ async def test_all_open_wait_waits_within_the_deadline(sandbox: Sandbox, router:
     assert sent(sandbox, flaky) >= 4, "the others went after the probe"
 
 
+@session
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"breaker": "{failures: 1, open_seconds: 0.3, all_open: wait}"},
+        {"retries": "{server: {retries: 1, initial_seconds: 0.3}, jitter: 0}"},
+    ],
+    ids=["open", "retry"],
+)
+async def test_nothing_is_sent_for_a_client_that_left_in_a_pause(
+    sandbox: Sandbox, router: RouterFrom, policy: dict[str, str]
+) -> None:
+    one = router(config(sandbox.url, "error-500"), policy)
+    if "breaker" in policy:
+        await fail(one, 1)
+    client = asyncio.create_task(ask(one))
+    await until(lambda: sent(sandbox, "error-500") == 1)
+    await asyncio.sleep(0.1)
+    client.cancel()
+    await until(lambda: not one._tasks)
+    assert sent(sandbox, "error-500") == 1
+
+
 # -- the clocks
 
 

@@ -124,6 +124,17 @@ def test_a_row_that_cannot_be_read_is_named_and_left_out(folder: Path) -> None:
     assert list(json.loads(CATALOGUE.read_text())) == ["maker/rich"]
 
 
+def test_what_came_is_shown_on_a_line_and_short(folder: Path) -> None:
+    saved = folder / "saved.json"
+    for name in ("before", "\ud800 after\x1b[31m\n" + "x" * 10_000):
+        saved.write_bytes(listed({**PLAIN, "name": name}, {**PLAIN, "id": "\x1b[31mred\n" + "x" * 10_000}))
+        ran = run("sync", "openrouter", "--from", str(saved))
+    assert ran.exit_code == 0
+    assert len(ran.output) < 1_000
+    assert "refused  \\x1b[31mred\\nxxx" in ran.stderr
+    assert "name before -> \\ud800 after\\x1b[31m\\nxxx" in ran.stdout
+
+
 def test_a_provider_without_a_catalogue(folder: Path) -> None:
     result = run("sync", "openroter")
     assert (result.exit_code, result.stderr) == (2, "openroter has no catalogue, did you mean openrouter?\n")

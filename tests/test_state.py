@@ -10,7 +10,7 @@ from scribe_router.errors import CircuitOpen, UpstreamRateLimited
 from scribe_router.exchange import AttemptFailed, Category, Reached
 from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.strategies import Load
-from scribe_router.state import Entry, State
+from scribe_router.state import MOST_MADE, Entry, State
 from tests.policies.registries import deployment
 
 POLICY = BreakerPolicy(failures=2, open_seconds=60, successes=1)
@@ -131,3 +131,17 @@ def test_a_streaming_probe_counts_once_and_ends_no_other() -> None:
     state.end(entry, None, 1063)
     found = state.circuits["a"]
     assert (other.probe, found.probing, found.successes) == (True, True, 1)
+
+
+def test_names_that_clients_think_of_are_forgotten() -> None:
+    state = State(BreakerPolicy(failures=1), frozenset({"a"}))
+    state.end(state.begin("a", 1000), failed(), 1000)
+    under_way = state.begin("made-first", 1000)
+    for number in range(2 * MOST_MADE):
+        state.end(state.begin(f"made-{number}", 1000), failed(Category.NOT_FOUND), 1000)
+    kept = {"a", "made-first", f"made-{2 * MOST_MADE - 1}"}
+    assert kept <= state.load(1000).keys()
+    assert len(state.load(1000)) == MOST_MADE + 1
+    assert len(state.circuits) == MOST_MADE, "all but that of what is under way"
+    assert "a" in state.circuits, "what is configured stays"
+    state.end(under_way, None, 1001)

@@ -10,6 +10,7 @@ from scribe_router.exchange import Call
 from scribe_router.explain import describe, listing
 from scribe_router.facts import Facts
 from scribe_router.listing import offers
+from scribe_router.names import LONGEST, did_you_mean
 from scribe_router.plan import Plan, Snapshot, plan
 from scribe_router.registry import Registry
 from scribe_router.router import Router
@@ -102,6 +103,11 @@ def test_what_no_wildcard_serves(known: Registry, name: str) -> None:
         known.deployment(name)
 
 
+def test_what_is_longer_than_any_name_is_compared_with_nothing() -> None:
+    assert did_you_mean("a" * (LONGEST - 1), ["a" * LONGEST])
+    assert did_you_mean("a" * (LONGEST + 1), ["a" * LONGEST]) == ""
+
+
 def test_the_nearest_name_is_still_told(known: Registry) -> None:
     with pytest.raises(ModelNotFound, match="did you mean gpt-6-luna"):
         planned(known, "gpt-6-lunar")
@@ -120,6 +126,27 @@ def test_names_of_the_past(known: Registry, model: str, served: str, warning: st
     found = planned(known, model)
     assert ids(found)[0] == served
     assert any(warning in each for each in found.warnings) == bool(warning)
+
+
+def test_a_configured_name_may_end_in_a_mode(tmp_path: Path) -> None:
+    write(tmp_path, *MODELS)
+    nitro = "openrouter/maker/rich:nitro"
+    text = CONFIG.replace("far: openrouter/maker/rich", f"far: '{nitro}'")
+    known = registry_from(tmp_path, text.replace("[openrouter/openai/gpt-6-luna]", f"['{nitro}']"), None, ENVIRONMENT)
+    for name in ("far", "gpt-6-luna"):
+        last = planned(known, name).candidates[-1]
+        found = known.deployment(last.deployment)
+        assert (last.mode, found.upstream_model, found.window) == ("nitro", "maker/rich", 200_000)
+        assert found.price is not None
+        assert found.price.rates(1).input == 250_000
+
+
+def test_an_alias_is_its_own_name_whatever_it_ends_in(tmp_path: Path) -> None:
+    write(tmp_path, *MODELS)
+    text = CONFIG.replace("far: openrouter/maker/rich", "'openrouter/maker/listed:nitro': openrouter/maker/rich")
+    known = registry_from(tmp_path, text.replace("[far]", "[gpt-6-luna]"), None, ENVIRONMENT)
+    found = planned(known, "openrouter/maker/listed:nitro").candidates[0]
+    assert (found.deployment, found.mode) == ("makers/rich", None)
 
 
 def test_explain_says_what_the_router_does(known: Registry) -> None:

@@ -17,6 +17,7 @@ from scribe_router.names import MODEL
 Entry = Mapping[str, Any]
 Entries = Mapping[str, Entry]
 FOLDER = "catalogues"
+SHOWN = 100  # letters of what came that a line shows
 # OpenRouter's names of prices -> those of LiteLLM's map; the last three are for a request, an image, a search.
 PRICES = {
     "prompt": "input_cost_per_token",
@@ -30,7 +31,7 @@ PRICES = {
 }
 EACH = ("request", "image", "web_search")
 VARIABLE = "-1"  # what OpenRouter writes where the price depends on the model that it picks
-_PRICE = re.compile(r"\d{1,6}(\.\d{1,24})?([eE]-\d{1,2})?")
+_PRICE = re.compile(r"\d{1,6}(\.\d{1,24})?([eE]-\d{1,2})?", re.ASCII)
 
 
 def parse(models: Iterable[Any]) -> tuple[dict[str, Entry], list[str]]:
@@ -46,7 +47,7 @@ def parse(models: Iterable[Any]) -> tuple[dict[str, Entry], list[str]]:
                 raise ValueError("it stands there twice; the first one counts")
             entries[name] = _entry(model)
         except ValueError as error:
-            refused.append(f"{name if isinstance(name, str) else f'model {place}'}: {error}")
+            refused.append(f"{name[:SHOWN] if isinstance(name, str) else f'model {place}'}: {error}")
     return dict(sorted(entries.items())), refused
 
 
@@ -184,7 +185,7 @@ def _different(old: Entry, new: Entry) -> Iterator[str]:
         before, after = old.get(name), new.get(name)
         if before != after:
             short = not isinstance(before, list | dict) and not isinstance(after, list | dict)
-            yield f"{name} {before} -> {after}" if short else name
+            yield f"{name} {str(before)[:SHOWN]} -> {str(after)[:SHOWN]}" if short else name
 
 
 def _shown(name: str, price: str | None) -> str:

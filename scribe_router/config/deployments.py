@@ -128,10 +128,11 @@ class Compiler:
             info = entry.model_info.model_copy(update={"id": wildcard.ids.replace("*", part)})
             params = entry.litellm_params.model_copy(update={"model": model.replace("*", part)})
             named = {"model_name": row.model.replace("*", part), "litellm_params": params, "model_info": info}
-            one = entry.model_copy(update=named)
+            one, mode = _without_mode(entry.model_copy(update=named), hosting.provider)
+            modes = row.modes if mode is None else replace(row.modes, usual=mode)
             known = facts(later.document, path, one, self.known.prices, hosting.region)
             made = later._deployment(one, path, hosting, known, later._cap(one, known, path))
-            return replace(made, litellm_model=row.litellm_model.replace("*", part), modes=row.modes)
+            return replace(made, litellm_model=row.litellm_model.replace("*", part), modes=modes)
 
         listed = (name for name, facts in self.known.prices.items() if "catalogue" in facts)
         parts = filter(None, (matched(model, name) for name in listed))

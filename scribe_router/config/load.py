@@ -40,6 +40,7 @@ from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.strategies import Strategy
 from scribe_router.registry import Deployment, Registry, Store, Wildcard
 
 __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
@@ -123,9 +124,10 @@ class _Building:
         deployments, wildcards = self._deployments(self.config)
         names, chains = self._names(self.config, deployments, wildcards)
         self._check_policies(self.config, deployments, names)
+        strategies = known_strategies(self.routing_file)
         if self.files.failed:
             return None
-        return self._compiled(deployments, names, chains)
+        return self._compiled(deployments, names, chains, strategies)
 
     def _deployments(self, config: LiteLLMConfig) -> tuple[list[Deployment], list[Wildcard]]:
         if self.providers is None:
@@ -190,7 +192,9 @@ class _Building:
     def _abilities(self) -> frozenset[str]:
         return self.capabilities.names() if self.capabilities is not None else frozenset()
 
-    def _compiled(self, deployments: list[Deployment], names: Names, chains: Chains) -> Registry:
+    def _compiled(
+        self, deployments: list[Deployment], names: Names, chains: Chains, strategies: Mapping[str, Strategy]
+    ) -> Registry:
         return Registry(
             version=self.files.version(),
             deployments=MappingProxyType({each.id: each for each in deployments}),
@@ -207,7 +211,7 @@ class _Building:
             access=self.access,
             store=_store(self.store or StoreSettings(), self.files.path.parent.absolute()),
             effort=self.effort or EffortPolicy(),
-            strategies=MappingProxyType(known_strategies()),
+            strategies=MappingProxyType(strategies),
             features=self.features or FeaturesPolicy(),
             limits=self.limits,
             breaker=self.breaker,

@@ -22,7 +22,7 @@ class Problem:
     def __str__(self) -> str:
         warning = "warning: " if self.severity == "warning" else ""
         place = f"{self.place}: " if self.place else ""
-        return _printable(f"{self.file}:{self.line}:{self.column}: {warning}{place}{self.message}")
+        return printable(f"{self.file}:{self.line}:{self.column}: {warning}{place}{self.message}")
 
 
 def place(path: Path_) -> str:
@@ -33,6 +33,6 @@ def place(path: Path_) -> str:
     return text
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """One line, whatever a name in a file holds."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -7,21 +7,25 @@ from scribe_router.config.documents import Document
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Path_
 from scribe_router.names import did_you_mean
-from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.routing import AUTO, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
 
 WORKED_OUT = frozenset({"cost", "speed"})  # abilities that need no row
 
 
-def known_strategies() -> dict[str, Strategy]:
+def known_strategies(document: Document) -> dict[str, Strategy]:
     """The built-in strategies and those of installed packages, which may replace a built-in one."""
-    return {**BUILT_IN, **plugins.loaded("strategies")}
+    try:
+        return {**BUILT_IN, **plugins.loaded("strategies")}
+    except plugins.BrokenPlugin as error:
+        document.report((), str(error))
+        return BUILT_IN
 
 
 def check_routing(routing: RoutingPolicy, document: Document, names: Names, abilities: frozenset[str]) -> None:
     """Report what names nothing."""
     for path, name in _models(routing):
-        if not names.has(name):
+        if not names.has(name) and not (path == ("default_model",) and name == AUTO and routing.auto):
             hint = did_you_mean(name, names.everything())
             document.report(path, f"there is no model, group or alias {name}{hint}")
     for name in routing.strategies:
