@@ -279,3 +279,23 @@ async def test_what_cannot_be_translated_was_not_sent_and_costs_nothing(
         await one.serve(Call("chat", {"model": "m", **BODY, **more, "stream": stream}))
     [row] = await one.ledger.rows()
     assert (sandbox.received, row["mark"], row["cost"]) == ([], "zero", 0)
+
+
+@pytest.mark.parametrize("lane", ["wire", "litellm"])
+@pytest.mark.parametrize("choices", [[None], ["text"], [5]])
+async def test_choices_that_are_none_are_no_answer(router: RouterFrom, lane: str, choices: list[Any]) -> None:
+    body = json.dumps({"id": "c", "object": "chat.completion", "model": "m", "choices": choices}).encode()
+    async with replying(http("200 OK", body, "Content-Type: application/json")) as server:
+        one = router(
+            f"""
+            model_list:
+              - model_name: m
+                litellm_params: {{model: openai/m, api_key: k, api_base: "{server.url}/v1"}}
+                model_info: {{lane: {lane}, input_cost_per_token: 1.0e-6, output_cost_per_token: 1.0e-6}}
+            """,
+            {"retries": "server: {retries: 0}"},
+        )
+        with pytest.raises(RequestError) as failed:
+            await one.serve(Call("chat", {"model": "m", **BODY}))
+    [row] = await one.ledger.rows()
+    assert (failed.value.code, row["mark"]) == ("server", "doubt")
