@@ -4,6 +4,7 @@ ledger, nor how much of a limit is left."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from math import nan
 from typing import Any
 
 from scribe_router.errors import BudgetExceeded, InvalidRequest
@@ -100,12 +101,16 @@ def _ceiled(wanted: Any, price: Price) -> dict[str, Any]:
         "prompt": max(rates.input for _, rates in price.tiers) / 1_000_000,
         "completion": max(rates.output for _, rates in price.tiers) / 1_000_000,
     }
-    lower = {name: theirs[name] for name in ours if _is_number(theirs.get(name)) and 0 <= theirs[name] < ours[name]}
+    lower = {name: theirs[name] for name in ours if 0 <= _number(theirs.get(name)) < ours[name]}
     return {**said, "max_price": {**theirs, **ours, **lower}}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: Any) -> float:
+    """A price as OpenRouter reads it, number or text; not a number for anything else."""
+    try:
+        return float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else nan
+    except (ValueError, OverflowError):
+        return nan
 
 
 def _images(messages: Any) -> int:

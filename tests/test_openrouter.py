@@ -148,6 +148,8 @@ async def test_a_mode_belongs_to_who_has_it(routers: Routers) -> None:
             {"provider": {"max_price": {"prompt": 1, "completion": 99, "image": 3}}},
             {"prompt": 1, "completion": 10, "image": 3},
         ),
+        ({"provider": {"max_price": {"prompt": "0.5", "completion": "x"}}}, {"prompt": "0.5", "completion": 10}),
+        ({"provider": {"max_price": {"prompt": "99", "completion": 10**400}}}, {"prompt": 2, "completion": 10}),
         ({"provider": {"max_price": {"prompt": -1, "completion": True}}}, {"prompt": 2, "completion": 10}),
         ({"provider": {"max_price": "low"}}, {"prompt": 2, "completion": 10}),
         ({"models": ["maker/dear", "maker/rich"]}, {"prompt": 50, "completion": 100}),

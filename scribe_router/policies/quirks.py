@@ -70,7 +70,9 @@ def fitted(rows: Rows, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
             if isinstance(fit.get(name), str):
                 fit[name] = values.get(fit[name], fit[name])
         for name, theirs in row.rename.items():
-            if name in fit and theirs not in fit:
+            if fit.get(theirs) is not None:
+                said += _without(fit, [name], f"{theirs} is its name at {model}")
+            elif name in fit:
                 fit[theirs] = fit.pop(name)
     return fit, said
 

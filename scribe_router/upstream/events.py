@@ -102,7 +102,8 @@ def only_usage(chunk: Json) -> bool:
 
 def unthinking(answer: Json) -> Json:
     """An answer, or a chunk of one, without what the model thought. Signatures that a vendor's tools need stay."""
-    return {**answer, "choices": [_unthinking(choice) for choice in answer.get("choices") or ()]}
+    choices = answer.get("choices")
+    return {**answer, "choices": [_unthinking(choice) for choice in choices]} if choices else answer
 
 
 def _unthinking(choice: Json) -> Json:

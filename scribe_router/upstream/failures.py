@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from math import isnan
+from traceback import walk_tb
 from typing import Any
 
 import aiohttp
@@ -38,6 +39,12 @@ _CONTENT = re.compile(
     r"content_filter|content_policy|content management policy|data_inspection_failed|safety system"
     r"|blocked by .{0,40}safety|usage policies|output blocked|prohibited_content|content exists risk",
     re.IGNORECASE,
+)
+# What LiteLLM and the clients below it are in before they send: where the exception comes from one, nothing was sent.
+_UNSENT = frozenset(
+    "async_get_available_deployment function_setup validate_and_fix_openai_messages get_optional_params "
+    "transform_request async_transform_request transform_request_body async_transform_request_body "
+    "build_request _build_request".split()
 )
 # Gemini refuses a wrong key with 400.
 _KEY = re.compile(r"api_key_invalid|api key (?:not valid|expired|not found)", re.IGNORECASE)
@@ -200,7 +207,7 @@ def _is_httpx(cause: BaseException, *names: str) -> bool:
 def _local(causes: list[BaseException]) -> AttemptFailed:
     """No reply and no connection is behind it: LiteLLM refused before anything was sent, or could not translate.
 
-    A translation fails as often on the way back as on the way out, so it counts as sent.
+    A translation fails on the way back as well, so it counts as sent unless its traceback says that it was not.
     """
     if any(isinstance(cause, UnicodeEncodeError) for cause in causes):
         return AttemptFailed(
@@ -214,6 +221,9 @@ def _local(causes: list[BaseException]) -> AttemptFailed:
     if len(causes) == 1 and name == "AuthenticationError":
         return AttemptFailed(Category.AUTHENTICATION, Reached.NOT_CONNECTED, words(Category.AUTHENTICATION))
     why = type(causes[-1]).__name__
+    if any(frame.f_code.co_name in _UNSENT for frame, _ in walk_tb(causes[-1].__traceback__)):
+        unsent = f"the request could not be translated ({why})"
+        return AttemptFailed(Category.SERVER, Reached.NOT_CONNECTED, unsent, blameless=True)
     what = f"the request or its reply could not be translated ({why})"
     return AttemptFailed(Category.SERVER, Reached.LOST, what, blameless=True)
 

@@ -40,7 +40,8 @@ class Thoughts:
         thought, said = self._tags.setdefault(index, _Tags()).split(text, last)
         if said == text and not thought:
             return part
-        whole = (part.get("reasoning_content") or "") + thought
+        before = part.get("reasoning_content")
+        whole = (before if isinstance(before, str) else "") + thought
         return {**part, "content": said, **({"reasoning_content": whole} if whole else {})}
 
 

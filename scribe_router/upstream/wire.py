@@ -143,7 +143,8 @@ def _answer(response: aiohttp.ClientResponse, body: bytes, expected: str) -> Jso
         parsed = None
     if not isinstance(parsed, dict):
         raise AttemptFailed(Category.SERVER, Reached.LOST, "the provider's reply is not json")
-    if isinstance(parsed.get(expected), list):
+    parts = parsed.get(expected)
+    if isinstance(parts, list) and all(isinstance(part, dict) for part in parts):
         return parsed
     error = parsed.get("error")
     if not error:

@@ -249,3 +249,53 @@ async def test_a_host_that_does_not_answer(
     assert (raised.value.status, raised.value.code) == (504, "deadline_exceeded")
     [row] = await one.ledger.rows()
     assert (row["outcome"], row["mark"], row["cost"]) == ("timeout", "doubt", row["granted"])
+
+
+@both
+@pytest.mark.parametrize(
+    ("provider", "more"),
+    [
+        ("openai", {"tools": [5]}),
+        ("anthropic", {"tools": [5]}),
+        ("anthropic", {"messages": [{"role": "somebody", "content": "hi"}]}),
+        ("gemini", {"messages": [{"role": "tool", "tool_call_id": "of-nothing", "content": "hi"}]}),
+        ("gemini", {"response_format": "json"}),
+    ],
+)
+async def test_what_cannot_be_translated_was_not_sent_and_costs_nothing(
+    router: RouterFrom, sandbox: Sandbox, provider: str, more: dict[str, Any], *, stream: bool
+) -> None:
+    model = "gpt-5.6" if provider == "openai" else "m"  # whose tools LiteLLM moves to the Responses API
+    one = router(
+        f"""
+        model_list:
+          - model_name: m
+            litellm_params: {{model: {provider}/{model}, api_key: k, api_base: "{sandbox.url}{BASES[provider]}"}}
+            model_info: {{max_output_tokens: 50, input_cost_per_token: 1.0e-6, output_cost_per_token: 1.0e-6}}
+        """,
+        {"retries": "server: {retries: 0}"},
+    )
+    with pytest.raises(RequestError):
+        await one.serve(Call("chat", {"model": "m", **BODY, **more, "stream": stream}))
+    [row] = await one.ledger.rows()
+    assert (sandbox.received, row["mark"], row["cost"]) == ([], "zero", 0)
+
+
+@pytest.mark.parametrize("lane", ["wire", "litellm"])
+@pytest.mark.parametrize("choices", [[None], ["text"], [5]])
+async def test_choices_that_are_none_are_no_answer(router: RouterFrom, lane: str, choices: list[Any]) -> None:
+    body = json.dumps({"id": "c", "object": "chat.completion", "model": "m", "choices": choices}).encode()
+    async with replying(http("200 OK", body, "Content-Type: application/json")) as server:
+        one = router(
+            f"""
+            model_list:
+              - model_name: m
+                litellm_params: {{model: openai/m, api_key: k, api_base: "{server.url}/v1"}}
+                model_info: {{lane: {lane}, input_cost_per_token: 1.0e-6, output_cost_per_token: 1.0e-6}}
+            """,
+            {"retries": "server: {retries: 0}"},
+        )
+        with pytest.raises(RequestError) as failed:
+            await one.serve(Call("chat", {"model": "m", **BODY}))
+    [row] = await one.ledger.rows()
+    assert (failed.value.code, row["mark"]) == ("server", "doubt")

@@ -8,6 +8,7 @@ import pytest
 from scribe_router.exchange import Call
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
+from scribe_router.upstream.events import unthinking
 from tests.support.yaml_text import RouterFrom
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -61,3 +62,8 @@ async def test_the_answer_ends_as_it_should(router: RouterFrom, sandbox: Sandbox
     assert parts[0]["choices"][0]["delta"].get("role") == "assistant"
     assert parts[-1]["choices"][0]["finish_reason"] == "stop"
     assert len(parts) == len([part for part in parts if text(part)]) + 2
+
+
+async def test_what_has_no_choices_gets_none() -> None:
+    vectors = {"object": "list", "data": [{"embedding": [0.5]}]}
+    assert unthinking(vectors) == vectors

@@ -200,3 +200,9 @@ def test_what_has_another_shape_stays(part: Any, tagged: bool) -> None:
     answer = {"choices": [{"index": 0, "message": part}]}
     assert Thoughts(tagged=tagged).named(answer) == answer
     assert Thoughts(tagged=tagged).named({"data": []}) == {"data": []}
+
+
+def test_tags_beside_thinking_that_is_no_text() -> None:
+    message = {"content": "<think>a</think>b", "reasoning_content": ["x"]}
+    [choice] = Thoughts(tagged=True).named({"choices": [{"message": message}]})["choices"]
+    assert choice["message"] == {"content": "b", "reasoning_content": "a"}
