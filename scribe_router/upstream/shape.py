@@ -198,9 +198,12 @@ def _metadata(body: Json, deployment: Deployment) -> tuple[str, ...]:
     return (f"metadata is not sent to {deployment.provider}",) if theirs else ()
 
 
-def limits_in(headers: Mapping[str, str]) -> dict[str, str]:
-    """What a provider says of its limits of rate: `x-ratelimit-remaining-tokens: 9` is `remaining-tokens`."""
-    found = {name.lower().partition("ratelimit-")[2]: value for name, value in headers.items()}
+def limits_in(headers: Mapping[str, Any]) -> dict[str, str]:
+    """What a provider says of its limits of rate: `x-ratelimit-remaining-tokens: 9` is `remaining-tokens`.
+
+    LiteLLM makes numbers of some values.
+    """
+    found = {name.lower().partition("ratelimit-")[2]: str(value) for name, value in headers.items()}
     return {name: value for name, value in found.items() if name}
 
 
