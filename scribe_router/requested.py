@@ -14,7 +14,8 @@ SHOWN = 100  # letters of a client's own text in a message
 
 def asked_name(request: Facts, registry: Registry) -> str:
     """The name that a request asks for, or the default. Raises `InvalidRequest` where there is neither."""
-    default = registry.routing.default_model if request.api == "chat" else registry.routing.default_embedding_model
+    routing = registry.routing
+    default = routing.default_embedding_model if request.api == "embeddings" else routing.default_model
     name = request.model or default
     if not name:
         raise InvalidRequest("model is missing, and no default is configured", code="missing_field", param="model")
