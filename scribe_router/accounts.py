@@ -161,7 +161,7 @@ def _within_request(limits: tuple[Limit, ...], exchange: Exchange, most: int, fl
 
 def _capped(exchange: Exchange, attempt: Attempt, shaped: Shaped) -> Shaped:
     """The request with the output cap that it asks for, or the default. Embeddings have none."""
-    if shaped.api != "chat":
+    if shaped.api == "embeddings":
         return shaped
     cap = shaped.requested_cap or default_cap(shaped)
     attempt.cap = cap

@@ -16,7 +16,7 @@ from scribe_router.plan import Candidate
 from scribe_router.registry import Registry
 from scribe_router.state import State
 from scribe_router.stream import Answer, AnswerStream, Finish, Source, Tape, assembled
-from scribe_router.upstream.events import StreamReader, served_by, unthinking, usage_of
+from scribe_router.upstream.events import StreamReader, completed, served_by, unthinking, usage_of
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
 from scribe_router.upstream.thinking import Thoughts
@@ -121,7 +121,8 @@ class Attempts:
             raise
         attempt.provided_by, attempt.served = served_by(body)
         settle(usage_of(body), None)
-        body = Thoughts(tagged=deployment.think_tags).named(body)
+        completes = exchange.call.api == "completions"
+        body = completed(body) if completes else Thoughts(tagged=deployment.think_tags).named(body)
         if exchange.call.body.get("hide_thinking") is True:
             body = unthinking(body)
         return Answer(exchange, {**body, "model": exchange.requested})

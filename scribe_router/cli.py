@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -129,7 +129,7 @@ def explain(
     effort: Annotated[
         str | None, typer.Option(help="Reasoning effort: none, minimal, low, medium, high, xhigh, max or auto.")
     ] = None,
-    api: Annotated[str, typer.Option(help="chat or embeddings.")] = "chat",
+    api: Annotated[str, typer.Option(help="chat, completions or embeddings.")] = "chat",
     seed: Annotated[int, typer.Option(help="Decides between equals, as chance does when serving.")] = 0,
     sandbox: AsSandbox = False,
     config: Config = None,
@@ -139,22 +139,23 @@ def explain(
     """Say why a request would go where, by the code that routes. Sends nothing."""
     from datetime import UTC, datetime
 
-    from scribe_router.exchange import Call
+    from scribe_router.exchange import Api, Call
     from scribe_router.explain import describe
     from scribe_router.facts import allowed, facts
     from scribe_router.names import did_you_mean
     from scribe_router.plan import Snapshot, plan
     from scribe_router.policies.reasoning import LEVELS
 
-    if api not in ("chat", "embeddings"):
-        fail(f"--api is chat or embeddings, not {api}")
+    wanted = next((each for each in get_args(Api) if each == api), None)
+    if wanted is None:
+        fail(f"--api is {', '.join(get_args(Api))}, not {api}")
     found = registry(config, policies, env_file, sandbox=sandbox)
     if effort is not None and effort not in (*LEVELS, "auto"):
         fail(f"there is no effort {effort}{did_you_mean(effort, LEVELS)}; it is one of {', '.join(LEVELS)}, auto")
     asked = {"model": model or named, "reasoning_effort": effort}
     body = {**_request(request), **{name: value for name, value in asked.items() if value}}
     try:
-        call, _ = allowed(Call("embeddings" if api == "embeddings" else "chat", body), found.features)
+        call, _ = allowed(Call(wanted, body), found.features)
         snapshot = Snapshot(datetime.now(UTC).date(), seed)
         typer.echo(describe(plan(facts(call, found.effort, found.routing), found, snapshot), found))
     except RequestError as error:

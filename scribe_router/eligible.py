@@ -29,6 +29,8 @@ class Exclusion:
 
 def lane_of(deployment: Deployment, request: Facts) -> Lane:
     """The lane that can carry the request; a pin of the operator's is checked against it."""
+    if request.api == "completions":
+        return "wire"
     effort = request.effort or deployment.params.get("reasoning_effort")
     if deployment.family is not None and effort in LEVELS:
         effort, _ = deployment.family.sent(effort)
@@ -38,10 +40,12 @@ def lane_of(deployment: Deployment, request: Facts) -> Lane:
 
 
 def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
-    wanted = "chat" if request.api == "chat" else "embedding"
+    wanted = "embedding" if request.api == "embeddings" else "chat"
     if deployment.mode != wanted:
         what = f"it is a model for {deployment.mode}, the request is for {request.api}"
         return Exclusion(deployment.id, "mode", what)
+    if request.api == "completions" and deployment.completions is None:
+        return Exclusion(deployment.id, "mode", "it has no text completions")
     if deployment.missing:
         return Exclusion(deployment.id, "missing", deployment.missing)
     if request.lane == "wire" and deployment.wire != "openai":
@@ -55,7 +59,8 @@ def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
     if registry.routing.strict_search and (unsearched := _lacks_search(deployment, request)):
         return Exclusion(deployment.id, "search", unsearched)
     if request.lane not in (None, lane):
-        return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and its tools need {lane}")
+        who = "text completions" if request.api == "completions" else "its tools"
+        return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and {who} need {lane}")
     return None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from scribe_router.plan import Plan
 
-Api = Literal["chat", "embeddings"]
+Api = Literal["chat", "completions", "embeddings"]
 Lane = Literal["wire", "litellm"]
 Cached = Literal["hit", "miss", "shared"]
 Level = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -113,7 +113,7 @@ class Call:
 
     @property
     def stream(self) -> bool:
-        return self.api == "chat" and bool(self.body.get("stream"))
+        return self.api != "embeddings" and bool(self.body.get("stream"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ _CAPS = ("max_completion_tokens", "max_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the planner looks at in a request. `letters` are those of its messages, `task` is what its metadata says, or
-    what the rules make of it; `cap` is the output cap (tokens) that it names, `search` whether it wants a web search
-    (None: it does not say)."""
+    """What the planner looks at in a request. `letters` are those of its messages or its prompt, `task` is what its
+    metadata says, or what the rules make of it; `cap` is the output cap (tokens) that it names, `search` whether
+    it wants a web search (None: it does not say)."""
 
     api: Api
     model: str
@@ -60,7 +60,7 @@ def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy) -> Facts:
         forces_tool=bool(body.get("tools")) and forced_tool(body) is not None,
         images=any(part.get("type") == "image_url" for part in _parts(body.get("messages"))),
         search=search if isinstance(search, bool) else None,
-        letters=sum(map(len, _texts(body.get("messages")))),
+        letters=sum(map(len, (*_texts(body.get("messages")), *_prompts(body)))),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
         task=task if isinstance(task, str) else None,
         optimize_for=wish if wish in get_args(OptimizeFor) else None,
@@ -71,6 +71,14 @@ def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy) -> Facts:
     if found.task is None and routing.tasks:
         found = replace(found, task=routing.task(found, _last_of_user(body.get("messages"))))
     return replace(found, wish=asked(body, (), effort.chosen(found)))
+
+
+def _prompts(body: Mapping[str, Any]) -> Iterator[str]:
+    """What a text completion goes between."""
+    prompt = body.get("prompt")
+    for each in (*(prompt if isinstance(prompt, list) else (prompt,)), body.get("suffix")):
+        if isinstance(each, str):
+            yield each
 
 
 def _last_of_user(messages: Any) -> str:

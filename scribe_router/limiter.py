@@ -137,7 +137,8 @@ def _sized(wanted: tuple[Draw, ...], shaped: Callable[[], Shaped]) -> tuple[Draw
     if not any(draw.rate == "tokens" for draw in wanted):
         return wanted
     request = shaped()
-    output = (request.requested_cap or default_cap(request)) * request.choices if request.api == "chat" else 0
+    answers = 0 if request.api == "embeddings" else request.choices
+    output = (request.requested_cap or default_cap(request)) * answers
     tokens = min(len(request.encoded()) // LETTERS_OF_A_TOKEN, request.deployment.window or inf) + output
     return tuple(replace(draw, amount=int(tokens)) if draw.rate == "tokens" else draw for draw in wanted)
 

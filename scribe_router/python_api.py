@@ -74,13 +74,24 @@ class PythonApi(ABC):
         """
         return python_answer(await self.serve(Call("chat", parameters, options)))
 
+    async def atext_completion(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
+        """A text completion, with a `suffix` fill-in-the-middle: OpenAI's parameters in, LiteLLM's
+        `TextCompletionResponse` (or a stream of such) out. Raises a `RequestError`."""
+        return python_answer(await self.serve(Call("completions", parameters, options)))
+
     async def aembedding(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
         """Embeddings: OpenAI's parameters in, LiteLLM's `EmbeddingResponse` out. Raises a `RequestError`."""
         return python_answer(await self.serve(Call("embeddings", parameters, options)))
 
     def completion(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
         """`acompletion` for code that is not asynchronous: the same path, on a loop of the router's own."""
-        answer = self._private.run(self.acompletion(options=options, **parameters))
+        return self._blocking(self._private.run(self.acompletion(options=options, **parameters)))
+
+    def text_completion(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:
+        """`atext_completion` for code that is not asynchronous."""
+        return self._blocking(self._private.run(self.atext_completion(options=options, **parameters)))
+
+    def _blocking(self, answer: Any) -> Any:
         return BlockingStream(answer, self._private) if isinstance(answer, PythonStream) else answer
 
     def embedding(self, *, options: CallOptions = NO_OPTIONS, **parameters: Any) -> Any:

@@ -87,7 +87,7 @@ def for_request(shaped: Shaped, limits: tuple[Limit, ...]) -> Shaped:
         price = with_images(deployment.price, _images(shaped.body.get("messages")))
         deployment = deployment if price is deployment.price else replace(deployment, price=price)
     shaped = shaped if deployment is shaped.deployment else replace(shaped, deployment=deployment)
-    told = deployment.price_ceiling and shaped.api == "chat" and any(limit.enforced for limit in limits)
+    told = deployment.price_ceiling and shaped.api != "embeddings" and any(limit.enforced for limit in limits)
     if not told or deployment.price is None:
         return shaped
     return replace(shaped, body={**shaped.body, "provider": _ceiled(shaped.body.get("provider"), deployment.price)})

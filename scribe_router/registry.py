@@ -21,10 +21,11 @@ from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.modes import NO_MODES, Modes
+from scribe_router.policies.parameters import known_elsewhere
 from scribe_router.policies.prices import Price, dearest
-from scribe_router.policies.providers import PromptCaching, Search
+from scribe_router.policies.providers import PromptCaching, Search, TextCompletions
 from scribe_router.policies.quirks import Quirk
-from scribe_router.policies.reasoning import Family
+from scribe_router.policies.reasoning import CONTROLS, Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
@@ -44,8 +45,9 @@ class Deployment:
     body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason, `quirks` what else it
     wants otherwise, `modes` are the provider's, `sold` gives price and window of another of its models. `history` are
     the fields of earlier thinking that it reads (None: all). `cache_for` is how long its prompts are kept where
-    `prompt_caching` says how. `off` says what is switched off that it needs; `only_unasked` that it may not be asked to
-    think. `missing` says why it cannot be used, in one line.
+    `prompt_caching` says how, `completions` how it is asked for text completions (None: it has none). `off` says
+    what is switched off that it needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot
+    be used, in one line.
     """
 
     id: str
@@ -93,6 +95,7 @@ class Deployment:
     search: Search | None = None
     prompt_caching: PromptCaching | None = None
     cache_for: Literal["5m", "1h"] | None = None
+    completions: TextCompletions | None = None
     off: str | None = None
     only_unasked: bool = False
     missing: str | None = None
@@ -109,6 +112,27 @@ class Deployment:
             return None
         window = max(windows) if len(windows) > len(found) else None
         return replace(self, price=dearest(prices), window=window)
+
+    def completing(self) -> "Deployment":
+        """This deployment for text completions: who completes a text neither thinks nor searches. Where it has none,
+        itself."""
+        row = self.completions
+        if row is None:
+            return self
+        most = min(row.most or self.default_output_cap, self.default_output_cap)
+        chats = {name for name in self.params if name in CONTROLS or known_elsewhere("completions", name)}
+        params = {name: each for name, each in self.params.items() if name not in chats}
+        return replace(
+            self,
+            family=None,
+            supports=self.supports - {"reasoning"},
+            cap_includes_thinking=True,
+            think_tags=False,
+            cap_parameter="max_tokens",
+            default_output_cap=most,
+            params=MappingProxyType(params),
+            quirks=(*self.quirks, Quirk(never=row.never)),
+        )
 
     @property
     def named_for_litellm(self) -> str:

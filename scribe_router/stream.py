@@ -17,7 +17,7 @@ from scribe_router.errors import StreamError
 from scribe_router.exchange import AttemptFailed, Category, Exchange, Json, Reached
 from scribe_router.policies.breaker import COUNTS
 from scribe_router.upstream.assembly import Assembly
-from scribe_router.upstream.events import DONE, Events, StreamReader, for_client
+from scribe_router.upstream.events import DONE, Events, StreamReader, completed, for_client
 from scribe_router.upstream.failures import from_exception
 from scribe_router.upstream.thinking import Thoughts
 
@@ -246,6 +246,8 @@ class AnswerStream:
         if chunk is None or chunk is DONE:
             return None
         hides = self.exchange.call.body.get("hide_thinking") is True
+        completes = self.exchange.call.api == "completions"
+        chunk = completed(chunk) if completes else chunk
         return for_client(chunk, self.exchange.requested, wants_usage=self._wants_usage, hides_thinking=hides)
 
     async def aclose(self) -> None:

@@ -250,6 +250,7 @@ class Compiler:
             search=provider.search,
             prompt_caching=provider.prompt_caching,
             cache_for=info.prompt_caching,
+            completions=provider.completions_of(upstream),
             off=None if features.reasoning.enabled else _cannot_stop(family, known),
             only_unasked=asleep and features.hybrid_reasoning.when_off == "refuse",
             missing=hosting.missing or self._unset(path),

@@ -70,6 +70,8 @@ class CachePolicy(Shape):
         body = call.body
         if not self.on or call.options.cache == "no-store" or any(body.get(name) for name in _MORE):
             return False
+        if call.api == "completions" and call.stream:  # of a plain answer only a chat is made
+            return False
         tools = body.get("tools")
         if isinstance(tools, list) and not all(map(_clients_own, tools)):
             return False

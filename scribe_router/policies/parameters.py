@@ -19,6 +19,10 @@ API: Mapping[Api, frozenset[str]] = {
         "prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier stop store stream "
         "stream_options temperature tool_choice tools top_logprobs top_p user verbosity web_search_options".split()
     ),
+    "completions": frozenset(
+        "best_of echo frequency_penalty logit_bias logprobs max_tokens metadata model n presence_penalty prompt seed "
+        "stop stream stream_options suffix temperature top_p user".split()
+    ),
     "embeddings": frozenset("dimensions encoding_format input model user".split()),
 }
 
@@ -28,6 +32,7 @@ WITHOUT_EFFECT = ("mcp_tools",)  # reserved names
 # Names that providers know, that clients do send, and that LiteLLM would interpret as well: body only.
 PROVIDERS_OWN: Mapping[Api, frozenset[str]] = {
     "chat": frozenset("cache_control context_management models prompt_cache_options reasoning thinking top_k".split()),
+    "completions": frozenset({"top_k"}),
     "embeddings": frozenset({"input_type"}),
 }
 
@@ -42,6 +47,10 @@ FREE: Mapping[Api, frozenset[str]] = {
         "reasoning_split repetition_penalty safe_prompt skip_special_tokens stop_token_ids structured_outputs system "
         "think thinking_budget top_a typical_p usage".split()
     ),
+    "completions": frozenset(
+        "guided_choice guided_grammar guided_json guided_regex ignore_eos length_penalty min_p min_tokens "
+        "random_seed repetition_penalty skip_special_tokens stop_token_ids structured_outputs".split()
+    ),
     "embeddings": frozenset({"truncate", "output_dtype", "output_dimension"}),
 }
 
@@ -50,10 +59,10 @@ _KNOWN: Mapping[Api, frozenset[str]] = {
 }
 
 # Far above what any provider takes; an amount of money that follows from more would be no number that a ledger holds.
-_MOST: Mapping[str, int] = {"max_tokens": 100_000_000, "max_completion_tokens": 100_000_000, "n": 128}
+_MOST: Mapping[str, int] = {"max_tokens": 100_000_000, "max_completion_tokens": 100_000_000, "n": 128, "best_of": 128}
 # Far below what Python, or LiteLLM's translation, can follow; schemas of real tools have some twenty levels.
 DEEPEST = 200
-_REQUIRED: Mapping[Api, str] = {"chat": "messages", "embeddings": "input"}
+_REQUIRED: Mapping[Api, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 
 
 def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
@@ -78,9 +87,13 @@ def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
     _expect(body, "enable_search", bool, "true or false")
     if api == "chat":
         _messages(body["messages"])
-        _expect(body, "stream_options", Mapping, "an object")
         _expect(body, "tools", list, "a list")
         _expect(body, "functions", list, "a list")
+    if api == "completions":
+        _prompt(body["prompt"])
+        _expect(body, "suffix", str, "text")
+    if api != "embeddings":
+        _expect(body, "stream_options", Mapping, "an object")
         for name, most in _MOST.items():
             _count(body, name, most)
     return [f"{name} has no effect here" for name in WITHOUT_EFFECT if body.get(name) is not None]
@@ -93,9 +106,29 @@ def refused(api: Api, name: str) -> bool:
     return name in INTERPRETED or name.startswith("_")
 
 
+def known_elsewhere(api: Api, name: str) -> bool:
+    """Whether a name that an operator wrote belongs to chat, and means nothing in this API."""
+    if name in API[api] or name in FREE[api] or name in PROVIDERS_OWN[api] or name == "max_completion_tokens":
+        return False
+    return name in API["chat"] or name in OURS
+
+
 def unlisted(api: Api, body: Mapping[str, Any], listed: Collection[str]) -> str | None:
     """The first parameter of a request whose effect on its cost nobody knows, or None. `listed` are the provider's."""
     return next((name for name in body if name not in _KNOWN[api] and name not in listed), None)
+
+
+def _prompt(prompt: Any) -> None:
+    each = prompt if isinstance(prompt, list) and prompt else [prompt]
+    texts = all(isinstance(one, str) for one in each)
+    arrays = all(isinstance(one, list) and one and _tokens(one) for one in each)
+    if not (texts or arrays or (isinstance(prompt, list) and prompt and _tokens(prompt))):
+        text = "prompt must be text, a list of texts, or arrays of token numbers"
+        raise InvalidRequest(text, code="invalid_type", param="prompt")
+
+
+def _tokens(given: list[Any]) -> bool:
+    return all(isinstance(one, int) and not isinstance(one, bool) for one in given)
 
 
 def _messages(messages: Any) -> None:

@@ -51,6 +51,16 @@ class PromptCaching(Shape):
         return "it keeps prompts for 5m, not for 1h" if (ttl, self.longest) == ("1h", "5m") else ""
 
 
+class TextCompletions(Shape):
+    """Text completions and fill-in-the-middle: their `path` below the host, the `models` (patterns) that have them, the
+    parameters that are `never` sent there, and the `most` output (tokens) that they give."""
+
+    path: str = Field(default="/completions", pattern="^/")
+    models: tuple[str, ...] = ("*",)
+    never: tuple[str, ...] = ()
+    most: int | None = Field(default=None, ge=1)
+
+
 def lacks_search(search: Search | None, model: str, *, tools: bool) -> str:
     """Why a model cannot be asked to search the web; empty if it can. `tools` are the client's own."""
     if search is None or not any(fnmatchcase(model, pattern) for pattern in search.models):
@@ -80,8 +90,8 @@ class Provider(Shape):
     `drain` reads it to its end and settles the truth, `abort` ends it, for a provider that then stops billing. `doubt`
     is what a request counts for whose reply was lost: its whole `bound`, its `input`, or `zero`. `search` is how it is
     asked to search the web; without it, it has no search. `prompt_caching` says who reads `cache_control`; others keep
-    prompts without being asked, or not at all. With `catalogue`, its list of models says what they cost, which `models
-    sync` keeps.
+    prompts without being asked, or not at all. Without `completions` it has no text completions. With `catalogue`, its
+    list of models says what they cost, which `models sync` keeps.
 
     `modes` are what it is told for a name that ends in `:mode`, `default_mode` is for other requests, `optimize_for`
     has the mode of a request's wish. `body` is sent with every chat request that says nothing else. With
@@ -110,6 +120,7 @@ class Provider(Shape):
     doubt: Literal["bound", "input", "zero"] = "bound"
     search: Search | None = None
     prompt_caching: PromptCaching | None = None
+    completions: TextCompletions | None = None
     catalogue: bool = False
     price_ceiling: bool = False
     body: dict[str, Any] = Field(default_factory=dict)
@@ -150,6 +161,8 @@ class Provider(Shape):
             raise ValueError(f"default_region {self.default_region} is not one of its regions")
         if self.lane == "wire" and self.wire != "openai":
             raise ValueError("lane wire forwards bytes in OpenAI's format; this provider's wire is not openai")
+        if self.wire != "openai" and self.completions is not None:
+            raise ValueError("completions are sent in OpenAI's format; this provider's wire is not openai")
         if self.wire != "openai" and any(each.stream_only for each in self.quirks.values()):
             raise ValueError("stream_only puts answers in OpenAI's format together; this provider's wire is not openai")
         return self
@@ -170,6 +183,11 @@ class Provider(Shape):
     def tools_on_responses(self, model: str) -> bool:
         """Whether the provider serves tools for this model only through its Responses API."""
         return any(fnmatchcase(model, pattern) for pattern in self.models_with_tools_on_responses)
+
+    def completions_of(self, model: str) -> TextCompletions | None:
+        """How text completions are asked for here; None where the model has none."""
+        row = self.completions
+        return row if row is not None and any(fnmatchcase(model, pattern) for pattern in row.models) else None
 
     def quirks_of(self, model: str) -> tuple[Quirk, ...]:
         """The rows that hold for a model, by the provider's own name for it."""

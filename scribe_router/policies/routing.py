@@ -73,7 +73,7 @@ class RoutingPolicy(Shape):
 
     def default(self, api: Api) -> str:
         """The name of a request that has none; empty where there is none."""
-        return (self.default_model if api == "chat" else self.default_embedding_model) or ""
+        return (self.default_embedding_model if api == "embeddings" else self.default_model) or ""
 
     def wished(self, wish: OptimizeFor) -> str:
         """The strategy for a request's wish."""

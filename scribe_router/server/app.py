@@ -69,6 +69,10 @@ def _routes(router: Router) -> APIRouter:
     async def chat_completions(request: Request) -> Response:
         return await _serve(router, "chat", request)
 
+    @routes.post("/completions")
+    async def completions(request: Request) -> Response:
+        return await _serve(router, "completions", request)
+
     @routes.post("/embeddings")
     async def embeddings(request: Request) -> Response:
         return await _serve(router, "embeddings", request)

@@ -1,4 +1,4 @@
-"""A chat stream as it is read: when it commits, what it used, whether it ended as it should.
+"""A stream as it is read: when it commits, what it used, whether it ended as it should.
 
 Knows OpenAI's chunk format, which both lanes deliver; never where the chunks came from.
 """
@@ -88,7 +88,7 @@ class StreamReader:
             self._cited = self._cited or _cites(choice)
             if choice.get("finish_reason"):
                 self._finished.add(choice.get("index") or 0)
-            delta = choice.get("delta") or {}
+            delta = choice.get("delta") or {"text": choice.get("text")}
             carried = {name: value for name, value in delta.items() if name != "role" and value}
             if carried:
                 self.committed = True
@@ -127,7 +127,24 @@ def for_client(chunk: Json, model: str, *, wants_usage: bool, hides_thinking: bo
     return shown
 
 
+def completed(answer: Json) -> Json:
+    """An answer of text completions, or a chunk of one, in OpenAI's shape; Mistral's is that of a chat."""
+    choices = [_completed(choice) for choice in answer.get("choices") or ()]
+    return {**answer, "object": "text_completion", "choices": choices}
+
+
+def _completed(choice: Json) -> Json:
+    if "text" in choice:
+        return choice
+    said = choice.get("message") or choice.get("delta") or {}
+    content = said.get("content") or ""
+    parts = [content] if isinstance(content, str) else [part.get("text") or "" for part in content]
+    rest = {name: value for name, value in choice.items() if name not in ("message", "delta")}
+    return {"logprobs": None, **rest, "text": "".join(parts)}
+
+
 def _silent(chunk: Json) -> bool:
     """Whether no choice of a chunk says anything, or ends."""
     choices = chunk.get("choices") or ()
-    return not any(choice.get("finish_reason") or any((choice.get("delta") or {}).values()) for choice in choices)
+    says = (choice.get("text") or any((choice.get("delta") or {}).values()) for choice in choices)
+    return not any(says) and not any(choice.get("finish_reason") for choice in choices)

@@ -11,7 +11,7 @@ from scribe_router.upstream.quiet import litellm
 
 
 @lru_cache(maxsize=1)
-def _classes() -> tuple[Any, Any, Any]:
+def _classes() -> dict[str, Any]:
     module = litellm()
 
     class ScribeResponse(module.ModelResponse):  # type: ignore[misc, name-defined]
@@ -32,15 +32,24 @@ def _classes() -> tuple[Any, Any, Any]:
         def scribe(self) -> Receipt:
             return self._scribe
 
-    return ScribeResponse, ScribeEmbeddings, module.ModelResponseStream
+    class ScribeText(module.TextCompletionResponse):  # type: ignore[misc, name-defined]
+        """A `TextCompletionResponse` that knows what it cost and where it came from."""
+
+        _scribe: Receipt = PrivateAttr()
+
+        @property
+        def scribe(self) -> Receipt:
+            return self._scribe
+
+    chunks = {"chunk of chat": module.ModelResponseStream, "chunk of completions": module.TextCompletionResponse}
+    return {"chat": ScribeResponse, "completions": ScribeText, "embeddings": ScribeEmbeddings, **chunks}
 
 
 def python_answer(answer: Answer | AnswerStream) -> Any:
-    """A `ModelResponse` or `EmbeddingResponse` with `.scribe`, or a `PythonStream` of `ModelResponseStream`."""
+    """A `ModelResponse`, `TextCompletionResponse` or `EmbeddingResponse` with `.scribe`, or a `PythonStream`."""
     if isinstance(answer, AnswerStream):
         return PythonStream(answer)
-    chat, embeddings, _ = _classes()
-    response = (chat if answer.exchange.call.api == "chat" else embeddings)(**answer.body)
+    response = _classes()[answer.exchange.call.api](**answer.body)
     if "usage" not in answer.body:
         response.usage = None  # LiteLLM would say that nothing was used
     response._scribe = answer.exchange.receipt()  # noqa: SLF001  (the classes are above)
@@ -48,7 +57,8 @@ def python_answer(answer: Answer | AnswerStream) -> Any:
 
 
 class PythonStream:
-    """An asynchronous iterator of `ModelResponseStream`; `.scribe` has the cost once it has ended."""
+    """An asynchronous iterator of `ModelResponseStream`, or of `TextCompletionResponse`; `.scribe` has the cost once it
+    has ended."""
 
     def __init__(self, stream: AnswerStream) -> None:
         self._stream = stream
@@ -61,7 +71,7 @@ class PythonStream:
         return self
 
     async def __anext__(self) -> Any:
-        return _classes()[2](**await anext(self._stream))
+        return _classes()[f"chunk of {self._stream.exchange.call.api}"](**await anext(self._stream))
 
     async def aclose(self) -> None:
         """Stop reading; the rest is read and settled in the background."""

@@ -56,7 +56,12 @@ class Shaped:
 
     @property
     def choices(self) -> int:
-        return int(self.body.get("n") or 1)
+        """The answers that are billed: for each of several prompts, the most that are made of it."""
+        if self.api != "completions":
+            return int(self.body.get("n") or 1)
+        prompt = self.body["prompt"]
+        prompts = len(prompt) if isinstance(prompt, list) and not isinstance(prompt[0], int) else 1
+        return prompts * max(self.body.get("n") or 1, self.body.get("best_of") or 1)
 
     def with_cap(self, cap: int) -> "Shaped":
         """The same request with this output cap under the name that the provider knows, and with what it may think."""
@@ -92,6 +97,7 @@ def shape(
 ) -> Shaped:
     """The request for `deployment`, without an output cap yet. `auto` is what that reasoning effort means for it,
     `mode` the provider's routing mode."""
+    deployment = deployment.completing() if call.api == "completions" else deployment
     body = {name: value for name, value in call.body.items() if name not in OURS}
     if isinstance(body.get("provider"), str):
         del body["provider"]
@@ -111,7 +117,7 @@ def shape(
         body = moded(body, deployment.modes.fields[mode])
     wish, unsaid = _wish(call, body, deployment, auto) if call.api == "chat" else (None, ())
     searching, silent = _search(call, body, deployment) if call.api == "chat" else ((), ())
-    requested = _take_cap(body, deployment) if call.api == "chat" else None
+    requested = None if call.api == "embeddings" else _take_cap(body, deployment)
     if deployment.cache_for is not None and deployment.prompt_caching is not None and call.api == "chat":
         caching = deployment.prompt_caching
         body = marked(body, deployment.cache_for, minimum=caching.minimum, tools=caching.tools)

@@ -23,8 +23,8 @@ from scribe_router.upstream.failures import from_exception, from_reply, from_str
 from scribe_router.upstream.shape import Shaped, limits_in
 from scribe_router.upstream.sse import EventParser, EventTooLarge
 
-PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
-ANSWERS = {"chat": "choices", "embeddings": "data"}
+PATHS: Mapping[str, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+ANSWERS = {"chat": "choices", "completions": "choices", "embeddings": "data"}
 LARGEST_REPLY = 256 * 1024 * 1024
 LARGEST_WRITE = 1024 * 1024
 _ERRORS = (aiohttp.ClientError, ConnectionError, TimeoutError, aiohttp.InvalidURL)
@@ -78,7 +78,8 @@ class WireLane:
             **({"Authorization": f"Bearer {deployment.api_key}"} if deployment.api_key else {}),
             **shaped.headers,
         }
-        url = f"{deployment.api_base}{PATHS[shaped.api]}"
+        text = deployment.completions if shaped.api == "completions" else None
+        url = f"{deployment.api_base}{PATHS[shaped.api] if text is None else text.path}"
         body = shaped.encoded()
         data = BytesIO(body) if len(body) > LARGEST_WRITE else body  # aiohttp writes a file in parts
         proxy = proxy_for(str(deployment.api_base))

@@ -39,7 +39,9 @@ def sent(arrived: Arrived, case: Case, lane: str) -> Any:
 
 
 def lanes(case: Case) -> tuple[str, ...]:
-    """Those that can carry it: OpenAI's format travels on both, but for its Responses API."""
+    """Those that can carry it: OpenAI's format travels on both, but for its Responses API and text completions."""
+    if case.api == "completions":
+        return ("wire",)
     speaks = rows("providers").get(case.provider, {}).get("wire") == "openai"
     return ("wire", "litellm") if speaks and not case.sends["path"].endswith("/responses") else ("litellm",)
 

@@ -20,6 +20,8 @@ from tests.golden.authority import Authority
 # How a provider's path ends, and where the sandbox answers that.
 ROUTES = {
     "/chat/completions": "/v1/chat/completions",
+    "/fim/completions": "/v1/fim/completions",
+    "/completions": "/v1/completions",
     "/embeddings": "/v1/embeddings",
     "/v1/messages": "/anthropic/v1/messages",
     "/api/chat": "/ollama/api/chat",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scribe_router.exchange import Attempt, Call, CallOptions, Exchange, Principal, Usage
+from scribe_router.exchange import LOCAL, Attempt, Call, CallOptions, Exchange, Principal, Usage
 from scribe_router.facts import Facts
 from scribe_router.plan import Candidate, Plan, Snapshot
 from scribe_router.policies.cache import CachePolicy, as_chunks, lasting
@@ -223,3 +223,11 @@ def test_a_plain_answer_as_a_stream() -> None:
         {**head, "choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]},
         {**head, "choices": [], "usage": {"prompt_tokens": 1}},
     ]
+
+
+def test_a_text_completion_is_kept_plain_alone() -> None:
+    policy = CachePolicy.model_validate({"enabled": True})
+    body = {"model": "m", "prompt": "a"}
+    assert policy.key(Call("completions", body), LOCAL, "1") is not None
+    assert policy.key(Call("completions", {**body, "stream": True}), LOCAL, "1") is None
+    assert policy.key(Call("completions", body), LOCAL, "1") != policy.key(Call("chat", body), LOCAL, "1")

@@ -18,6 +18,9 @@ ASK = {"messages": [{"role": "user", "content": "hello"}]}
         ("chat", {**ASK, "max_tokens": 1, "n": 128, "stream": True, "stream_options": {"include_usage": True}}),
         ("chat", {**ASK, "max_completion_tokens": 100_000_000, "n": None, "stream_options": None}),
         ("chat", {**ASK, "top_k": 5, "provider": {"order": ["a"]}, "what_nobody_knows": 1, "fallback_enabled": False}),
+        ("completions", {"prompt": "hello", "suffix": "b", "n": 2, "best_of": 3, "echo": True, "logprobs": 2}),
+        ("completions", {"prompt": ["a", "b"], "top_k": 5}),
+        ("completions", {"prompt": [[1, 2], [3]]}),
         ("embeddings", {"input": "hello"}),
         ("embeddings", {"input": ["hello"], "model": "m", "input_type": "query"}),
     ],
@@ -58,6 +61,6 @@ def test_refused(api: Api, body: dict[str, Any], code: str, param: str) -> None:
     assert param.partition("[")[0] in caught.value.message
 
 
-@pytest.mark.parametrize("api", ["chat", "embeddings"])
+@pytest.mark.parametrize("api", API)
 def test_what_is_listed_is_never_refused(api: Api) -> None:
     assert [name for name in API[api] | OURS | PROVIDERS_OWN[api] if refused(api, name)] == []

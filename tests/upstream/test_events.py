@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scribe_router.exchange import AttemptFailed, Category, Reached
-from scribe_router.upstream.events import DONE, StreamReader, for_client, only_usage
+from scribe_router.upstream.events import DONE, StreamReader, completed, for_client, only_usage
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
@@ -81,3 +81,31 @@ def test_what_is_no_chunk_breaks_the_stream(strange: dict[str, Any]) -> None:
     with pytest.raises(AttemptFailed) as raised:
         reader(chunk({"content": "a"}), strange)
     assert (raised.value.category, raised.value.reached) == (Category.STREAM, Reached.STREAMED)
+
+
+@pytest.mark.parametrize(
+    ("choice", "text"),
+    [
+        ({"text": "as it came", "logprobs": {"tokens": []}}, "as it came"),
+        ({"message": {"role": "assistant", "content": "whole"}}, "whole"),
+        ({"message": {"content": None, "tool_calls": None}}, ""),
+        ({"message": {"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}}, "in parts"),
+        ({"delta": {"role": "assistant", "content": ""}}, ""),
+        ({"delta": {"content": "piece"}, "finish_reason": "stop"}, "piece"),
+    ],
+)
+def test_a_chats_shape_becomes_that_of_a_text(choice: dict[str, Any], text: str) -> None:
+    answer = completed({"object": "chat.completion", "id": "c", "choices": [{"index": 1, **choice}]})
+    kept = {name: value for name, value in choice.items() if name not in ("message", "delta")}
+    assert answer["choices"] == [{"index": 1, "logprobs": None, **kept, "text": text}]
+    assert (answer["object"], answer["id"]) == ("text_completion", "c")
+
+
+def test_a_text_commits_and_an_empty_one_is_silent() -> None:
+    assert not reader({"choices": [{"index": 0, "text": ""}]}).committed
+    assert reader({"choices": [{"index": 0, "text": "a"}]}).committed
+    assert only_usage({"choices": [{"index": 0, "text": ""}], "usage": USAGE})
+    assert not only_usage({"choices": [{"index": 0, "text": "a"}], "usage": USAGE})
+    counting = StreamReader(counting=True)
+    counting.see({"choices": [{"index": 0, "text": "abc"}]})
+    assert counting.streamed >= len("abc")

@@ -1,6 +1,10 @@
-"""The OpenAI wire under `/v1`, which most other providers speak too: chat, legacy completions, embeddings, models."""
+"""The OpenAI wire under `/v1`, which most other providers speak too: chat, legacy completions, embeddings, models.
+
+And Mistral's fill-in-the-middle, which answers as a chat.
+"""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from scribe_router.sandbox import embedding
@@ -121,14 +125,15 @@ def read_completion(call: Call) -> Prompt:
     body = call.body
     given = body.get("prompt", "")
     text = given if isinstance(given, str) else " ".join(map(str, given))
+    prompts = sum(not isinstance(one, int) for one in given) if isinstance(given, list) else 1
     return Prompt(
         model=need(body, "model", str),
         said=(Said("user", text),),
         cap=cap_of(body, "max_tokens"),
-        input_tokens=count(text),
+        input_tokens=count(text) + count(may(body, "suffix", str) or ""),
         stream=bool(body.get("stream")),
         include_usage=bool((may(body, "stream_options", dict) or {}).get("include_usage")),
-        n=choices_of(body),
+        n=choices_of(body) * (prompts or 1),
         body=body,
     )
 
@@ -223,6 +228,10 @@ def completion(prompt: Prompt, turn: Turn) -> Object:
     return with_usage({**head(prompt, turn, "text_completion", "cmpl"), "choices": choices}, turn)
 
 
+def fim_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
+    return chat_stream(replace(prompt, include_usage=True), turn)  # told unasked
+
+
 def completion_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
     base = head(prompt, turn, "text_completion", "cmpl")
 
@@ -265,6 +274,7 @@ OPENAI: Final = Wire(
     endpoints=(
         Endpoint("/v1/chat/completions", read_chat, chat, chat_stream),
         Endpoint("/v1/completions", read_completion, completion, completion_stream),
+        Endpoint("/v1/fim/completions", read_completion, chat, fim_stream),
         Endpoint("/v1/embeddings", read_embedding, embeddings),
         Endpoint("/v1/models", read_model, models, method="GET", behaves=False),
         Endpoint("/v1/models/{model:.+}", read_model, model, method="GET"),
