@@ -71,6 +71,16 @@ async def test_tools_that_are_no_list(
         await asked(built(router, sandbox, tmp_path), hello(**{name: value}))
 
 
+@pytest.mark.parametrize("model", ["wire", "litellm"])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+async def test_numbers_that_json_cannot_say(
+    router: RouterFrom, sandbox: Sandbox, tmp_path: Path, model: str, value: float
+) -> None:
+    with pytest.raises(InvalidRequest, match="top_p must be a number") as refusal:
+        await asked(built(router, sandbox, tmp_path), hello(model, top_p=value))
+    assert (refusal.value.param, sandbox.received) == ("top_p", [])
+
+
 @pytest.mark.parametrize("messages", [5, True, 1.5])
 async def test_messages_that_are_no_list(router: RouterFrom, sandbox: Sandbox, tmp_path: Path, messages: Any) -> None:
     with pytest.raises(InvalidRequest, match="messages must be a list"):

@@ -6,6 +6,7 @@ else a provider may know travels in the body, and a name that LiteLLM would inte
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from math import isfinite
 from typing import Any, get_args
 
 from scribe_router.errors import InvalidRequest
@@ -145,6 +146,8 @@ def _messages(messages: Any) -> None:
 
 def _flat(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
+        if isinstance(value, float) and not isfinite(value):  # JSON has no word for it
+            raise InvalidRequest(f"{name} must be a number", code="invalid_value", param=name)
         level, depth = [value], 0
         while level := [each for outer in level for each in _inside(outer) if isinstance(each, dict | list)]:
             depth += 1
