@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from typer.testing import CliRunner
@@ -114,7 +115,7 @@ async def test_the_default_model_may_be_auto(router: RouterFrom, sandbox: Sandbo
 
 async def test_the_pages_command_shows_what_it_says() -> None:
     (command,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    command = command.replace(".venv/bin/scribe-router", f"{sys.executable} -m scribe_router")
+    command = command.replace(".venv/bin/scribe-router", f"{quote(sys.executable)} -m scribe_router")
     ran = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     text = (await ran.communicate())[0].decode()
     assert "auto -> coding (group): chat, task debugging, for balance, ordered by capability" in text
