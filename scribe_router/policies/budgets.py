@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from scribe_router.exchange import Charge
-from scribe_router.policies.schema import Shape, check_ids, check_scopes, holds, label, listed
+from scribe_router.policies.schema import Shape, check_ids, check_only, check_scopes, holds, label, listed
 
 NANO = 1_000_000_000
 # In seconds. In every time zone windows begin on one, so what is worked out for a moment holds for the rest of it.
@@ -103,9 +103,7 @@ class Limit(Shape):
             raise ValueError("a limit of one request has no window")
         if ("downgrade" in self.actions) != (self.downgrade_to is not None):
             raise ValueError("downgrade and downgrade_to belong together")
-        for scope in self.only:
-            if scope not in self.scopes or scope in ("request", "all"):
-                raise ValueError(f"only names values of {scope}, which is not among its scopes")
+        check_only(self.only, set(self.scopes) - {"request", "all"})
         return self
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from scribe_router.exchange import Draw, Rate
-from scribe_router.policies.schema import Shape, check_ids, check_scopes, holds, label, listed
+from scribe_router.policies.schema import Shape, check_ids, check_only, check_scopes, holds, label, listed
 
 Scope = Literal["key", "user", "team", "model", "deployment", "provider", "account"]
 CALLERS = frozenset({"key", "user", "team"})
@@ -40,9 +40,7 @@ class RateLimit(Shape):
     @model_validator(mode="after")
     def _consistent(self) -> "RateLimit":
         check_scopes(self.scopes)
-        for scope in self.only:
-            if scope not in self.scopes:
-                raise ValueError(f"only names values of {scope}, which is not among its scopes")
+        check_only(self.only, self.scopes)
         return self
 
     @property

@@ -1,7 +1,7 @@
 """What policies' shapes share: strict about unknown keys, one way to say "when", and one to say whose limit it is.
 Knows no policy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,6 +58,13 @@ class OfTask(When):
 def listed(scope: S | tuple[S, ...]) -> tuple[S, ...]:
     """One scope or several as a list."""
     return (scope,) if isinstance(scope, str) else scope
+
+
+def check_only(only: Collection[str], scopes: Collection[str]) -> None:
+    """Raises `ValueError` where a limit is narrowed to values of what is not among its scopes."""
+    for scope in only:
+        if scope not in scopes:
+            raise ValueError(f"only names values of {scope}, which is not among its scopes")
 
 
 def check_scopes(scopes: tuple[str, ...]) -> None:
