@@ -3,7 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from scribe_router.policies.routing import in_order
+import pytest
+
+from scribe_router.exchange import Api
+from scribe_router.policies.routing import RoutingPolicy, in_order
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,10 @@ def test_nine_to_one() -> None:
 def test_tiny_weights_share_as_well_as_large_ones() -> None:
     first = Counter(order([Place("a", weight=1e-6), Place("b", weight=9e-6)], seed)[0] for seed in range(2000))
     assert 1740 <= first["b"] <= 1860
+
+
+@pytest.mark.parametrize(("api", "name"), [("chat", "talks"), ("completions", "talks"), ("embeddings", "embeds")])
+def test_what_serves_a_request_without_a_name(api: Api, name: str) -> None:
+    policy = RoutingPolicy(default_model="talks", default_embedding_model="embeds")
+    assert policy.default(api) == name
+    assert RoutingPolicy().default(api) == ""
