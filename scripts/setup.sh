@@ -60,8 +60,9 @@ elif installed "$@"; then
 fi
 echo "installing into $folder: $* (once; a minute or so)"
 pip="$folder/bin/python -m pip --quiet --disable-pip-version-check"
+# The locks are whole; an older pip would look for newer releases of what a package wants with an extra.
 # shellcheck disable=SC2046,SC2086  # words of our own
-$pip install --require-hashes $(printf -- '-r requirements/%s.lock ' "$@")
+$pip install --no-deps --require-hashes $(printf -- '-r requirements/%s.lock ' "$@")
 $pip install --no-deps --no-build-isolation --editable .
 installed && grep -vx "$key" "$ready" >"$ready.old" || : >"$ready.old"
 { echo "$key"; cat "$ready.old"; printf '%s\n' "$@"; } >"$ready"
