@@ -1,9 +1,11 @@
 """scripts/setup.sh on machines that are not as it would like them."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,30 @@ def test_debian_without_its_venv_package(clone: Path) -> None:
         f"{named} has no venv module (Debian and Ubuntu: apt-get install python{minor}-venv); "
         "install it, or name another: make setup PYTHON=/path/to/python3.12\n"
     )
+
+
+def wheel(folder: Path, name: str, version: str, wants: str = "") -> str:
+    """A package of nothing, and what a lock says of it."""
+    info, file = f"{name}-{version}.dist-info", folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nProvides-Extra: more\n"
+        archive.writestr(f"{info}/METADATA", metadata + (f"Requires-Dist: {wants}\n" if wants else ""))
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
+
+
+@pytest.mark.timeout(180)
+def test_a_release_after_the_lock_changes_nothing(clone: Path) -> None:
+    """An older pip looks for the newest release of what a package wants with an extra, and finds it without a hash."""
+    lock = wheel(clone, "scribe_wanted", "1.0") + wheel(clone, "scribe_wants", "1.0", "scribe_wanted[more]>=1.0")
+    wheel(clone, "scribe_wanted", "1.1")
+    for each in (clone / "requirements").glob("*.lock"):
+        each.write_text(lock)
+    said = setup(clone, ".venv", "runtime", PYTHON=sys.executable, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(clone.as_uri()))
+    assert "scribe" not in said.stderr, said.stderr  # what it lacks here is the build backend
+    installed = {each.name for each in (clone / ".venv/lib").glob("python3*/site-packages/scribe_*")}
+    assert installed == {"scribe_wanted-1.0.dist-info", "scribe_wants-1.0.dist-info"}
 
 
 @pytest.mark.timeout(180)
