@@ -19,6 +19,8 @@ CONFIG, POLICIES, SANDBOX = "SCRIBE_CONFIG", "SCRIBE_POLICIES", "SCRIBE_SANDBOX_
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 30
 BACKLOG = 2048
+# Longer than load balancers keep an idle connection (60 s is usual): who lets go first loses the other's next request.
+IDLE_SECONDS = 75
 
 
 def registry() -> Registry:
@@ -66,6 +68,7 @@ def run(bound: socket.socket, workers: int) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=IDLE_SECONDS,
     )
     # uvicorn raises the signal again once it has shut down: that end was asked for, so it is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):

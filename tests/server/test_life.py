@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,16 @@ async def test_ready_says_when_the_store_is_away(proxy: Proxy, tmp_path: Path) -
         assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
         assert int(response.headers["retry-after"]) >= 1
         assert (await client.post(CHAT, json=body("slow"))).status_code == 200
+
+
+@pytest.mark.slow
+def test_an_idle_connection_is_kept(proxy: Proxy) -> None:
+    """A load balancer keeps it too, and sends its next request over it."""
+    connection = HTTPConnection(proxy.url.removeprefix("http://"))
+    try:
+        for pause in (7.0, 0.0):
+            connection.request("GET", "/health/live")
+            assert json.load(connection.getresponse()) == {"status": "live"}
+            time.sleep(pause)
+    finally:
+        connection.close()
