@@ -16,6 +16,7 @@ Api = Literal["chat", "completions", "embeddings"]
 Lane = Literal["wire", "litellm"]
 Cached = Literal["hit", "miss", "shared"]
 Level = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ToolOutcome = Literal["answered", "failed", "timeout", "lost", "not_connected", "refused"]
 OptimizeFor = Literal["cost", "speed", "quality", "reasoning", "balance"]
 Json = dict[str, Any]
 # Fields of an assistant's message that hold what it thought; the last five are signed by their vendor.

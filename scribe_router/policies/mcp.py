@@ -1,0 +1,277 @@
+"""MCP tools: `policies/mcp.yaml`. Which servers there are, which of their tools who may use, what a call costs.
+
+Knows names, prices and who asks; never a session, nor what a server said.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+
+from scribe_router.errors import InvalidRequest
+from scribe_router.exchange import Json
+from scribe_router.names import did_you_mean
+from scribe_router.policies.schema import Shape
+
+NANO = 1_000_000_000
+BETWEEN = "__"  # a server's name and a tool's, in the name that models see
+EVERYBODY = "*"
+LONGEST_NAME = 64  # of a function, at OpenAI and at Anthropic
+_UNFIT = re.compile(r"[^A-Za-z0-9_-]")
+
+Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
+Fee = Literal["free", "refuse"] | Usd
+
+
+class LiteLLMCosts(Shape):
+    """LiteLLM's own way to say prices, in USD: a tool's, and that of every other tool of the server."""
+
+    default_cost_per_query: Usd | None = None
+    tool_name_to_cost_per_query: dict[str, Usd] = Field(default_factory=dict)
+
+
+class McpServer(Shape):
+    """One server: a `command` that is started here with `arguments`, in `folder` and with no more of our environment
+    than `environment` names (and PATH, HOME and the like), or the `url` of one that speaks streamable HTTP, with
+    `headers`.
+
+    `tools` are patterns of the names of its tools that may be used. A call costs what `prices` says for its tool, else
+    `price`: `free`, USD, or `refuse`; what has no price is refused. With `reported` a price that the server states in
+    `_meta.cost.usd` counts, up to that price. A call that failed costs the same, or nothing (`failed: free`).
+    `timeout_seconds` is for one call, `concurrent` bounds the calls at once, and `result_bytes` what a model is told of
+    a result.
+    """
+
+    command: str | None = Field(default=None, min_length=1)
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, SecretStr] = Field(default_factory=dict)
+    folder: str | None = None
+    url: HttpUrl | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    tools: tuple[str, ...] = ("*",)
+    price: Fee = "refuse"
+    prices: dict[str, Fee] = Field(default_factory=dict)
+    mcp_server_cost_info: LiteLLMCosts | None = None
+    reported: bool = False
+    failed: Literal["price", "free"] = "price"
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    concurrent: int = Field(default=8, ge=1)
+    result_bytes: int = Field(default=65_536, ge=256)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "McpServer":
+        if (self.command is None) == (self.url is None):
+            raise ValueError("a server has a command or a url")
+        if self.url is not None and (self.arguments or self.environment or self.folder):
+            raise ValueError("arguments, environment and folder belong to a command")
+        if self.command is not None and self.headers:
+            raise ValueError("headers belong to a url")
+        if self.mcp_server_cost_info is not None and (self.price != "refuse" or self.prices):
+            raise ValueError("prices are said once: as price and prices, or as mcp_server_cost_info")
+        return self
+
+    def offers(self, tool: str) -> bool:
+        """Whether a tool of this server may be used at all."""
+        return any(fnmatchcase(tool, pattern) for pattern in self.tools) and self.fee(tool) is not None
+
+    def fee(self, tool: str) -> int | None:
+        """What a call of a tool costs at most, in nano-dollars; None: it is refused."""
+        if (theirs := self.mcp_server_cost_info) is not None:
+            said: Fee | None = theirs.tool_name_to_cost_per_query.get(tool, theirs.default_cost_per_query)
+        else:
+            said = self.prices.get(tool, self.price)
+        if said is None or said == "refuse":
+            return None
+        return 0 if said == "free" else int(Decimal(said) * NANO)
+
+
+class McpGroup(Shape):
+    """Tools under one name, by which a request may ask for them, and who may use them: virtual `keys` and `teams`, `*`
+    for everybody. `tools` are servers, or `server__tool` with patterns."""
+
+    tools: tuple[str, ...] = Field(min_length=1)
+    keys: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+
+
+class McpPolicy(Shape):
+    """The servers by name, and the groups by which who is let in gets to their tools; this machine's own callers and
+    the master key get to all.
+
+    A request goes at most `rounds` times to a model for its tools, for at most `seconds`, and spends at most `usd` on
+    them (empty: what its other limits leave). A tool that is called with the same arguments `repeats` times in one
+    request is reported as a loop, once.
+    """
+
+    enabled: bool = True
+    servers: dict[Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$", max_length=32)], McpServer] = Field(
+        default_factory=dict
+    )
+    groups: dict[str, McpGroup] = Field(default_factory=dict)
+    rounds: int = Field(default=8, ge=1, le=100)
+    seconds: float = Field(default=300.0, gt=0)
+    usd: Usd | None = None
+    repeats: int = Field(default=3, ge=2)
+
+    @field_validator("usd", mode="before")
+    @classmethod
+    def _absent(cls, usd: Any) -> Any:
+        return None if usd == "" else usd
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "McpPolicy":
+        if both := sorted(self.servers.keys() & self.groups.keys()):
+            raise ValueError(f"{both[0]} is a server and a group; a request could not tell them apart")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool of a server as models see it: `function` is its name there, `fee` what a call costs at most, in
+    nano-dollars, `schema` what the server says of its arguments, unchanged."""
+
+    server: str
+    name: str
+    function: str
+    fee: int
+    description: str = ""
+    schema: Json | None = None
+
+    @property
+    def place(self) -> str:
+        """The name by which a request and a group ask for it."""
+        return f"{self.server}{BETWEEN}{self.name}"
+
+    def offered(self) -> Json:
+        """The tool in OpenAI's format."""
+        schema = self.schema if self.schema is not None else {"type": "object", "properties": {}}
+        return {
+            "type": "function",
+            "function": {"name": self.function, "description": self.description, "parameters": schema},
+        }
+
+
+class Listed(NamedTuple):
+    """A tool as its server lists it."""
+
+    name: str
+    description: str
+    schema: Json
+
+
+def catalogue(policy: McpPolicy, listings: Mapping[str, Sequence[Listed]]) -> dict[str, Tool]:
+    """The tools that may be used, by the name that models see. `listings` are those of the servers that answered."""
+    tools: dict[str, Tool] = {}
+    for server, listed in listings.items():
+        row = policy.servers[server]
+        for each in listed:
+            fee = row.fee(each.name)
+            if fee is not None and row.offers(each.name):
+                function = _function(f"{server}{BETWEEN}{each.name}")
+                tools[function] = Tool(server, each.name, function, fee, each.description, each.schema)
+    return tools
+
+
+def _function(name: str) -> str:
+    """The name as every provider takes it. One that has to change ends in a hash of what it was, so that no two are
+    the same."""
+    fit = _UNFIT.sub("_", name)
+    if fit == name and len(name) <= LONGEST_NAME:
+        return name
+    mark = blake2b(name.encode(), digest_size=4).hexdigest()
+    return f"{fit[: LONGEST_NAME - len(mark) - 1]}_{mark}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request asks for: names (tools, servers, groups, `*`), each with the field that it came from; and the
+    request's own tools, without ours."""
+
+    names: tuple[tuple[str, str], ...]
+    own: tuple[Any, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+
+def wanted(body: Mapping[str, Any]) -> Wanted:
+    """What a request asks for, in `mcp_tools` or as `tools: [{type: mcp, server_label: ...}]`. An entry with a
+    `server_url` of its own is for the provider, and stays."""
+    names = [(each, "mcp_tools") for each in _texts(body.get("mcp_tools"), "mcp_tools")]
+    own = []
+    for index, tool in enumerate(body.get("tools") or ()):
+        if isinstance(tool, Mapping) and tool.get("type") == "mcp" and not {"server_url", "connector_id"} & tool.keys():
+            names += [(each, f"tools[{index}]") for each in _labelled(tool, f"tools[{index}]")]
+        else:
+            own.append(tool)
+    return Wanted(tuple(names), tuple(own))
+
+
+def _labelled(tool: Mapping[str, Any], place: str) -> Iterator[str]:
+    label, allowed = tool.get("server_label"), tool.get("allowed_tools")
+    if not isinstance(label, str) or not label:
+        text = f"{place}.server_label must name an MCP server of this router"
+        raise InvalidRequest(text, code="invalid_value", param=f"{place}.server_label")
+    if isinstance(allowed, Mapping):
+        allowed = allowed.get("tool_names")
+    if allowed is None:
+        yield label
+    else:
+        yield from (f"{label}{BETWEEN}{each}" for each in _texts(allowed, f"{place}.allowed_tools"))
+
+
+def _texts(value: Any, place: str) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise InvalidRequest(f"{place} must be a list of names", code="invalid_type", param=place)
+    return value
+
+
+def permitted(policy: McpPolicy, tools: Iterable[Tool], *, key: str, team: str, unrestricted: bool) -> list[Tool]:
+    """The tools that somebody may use: all, or those of the groups that name the key, the team or everybody."""
+    if unrestricted:
+        return list(tools)
+    patterns = [
+        pattern
+        for group in policy.groups.values()
+        if key in group.keys or (team and team in group.teams) or EVERYBODY in (*group.keys, *group.teams)
+        for pattern in group.tools
+    ]
+    return [tool for tool in tools if any(_covers(pattern, tool) for pattern in patterns)]
+
+
+def chosen(policy: McpPolicy, asked: Wanted, tools: Sequence[Tool]) -> list[Tool]:
+    """The tools that a request asks for, of those that it may use, each once.
+
+    Raises `InvalidRequest` with the nearest name: whether there is a tool of that name that others may use is not told.
+    """
+    found: dict[str, Tool] = {}
+    for name, place in asked.names:
+        patterns = policy.groups[name].tools if name in policy.groups else (name,)
+        matching = [tool for tool in tools if name == EVERYBODY or any(_covers(each, tool) for each in patterns)]
+        if not matching and name != EVERYBODY:
+            known = {*(tool.place for tool in tools), *(tool.server for tool in tools)}
+            text = f"there is no MCP tool, server or group {name[:100]} that this request may use"
+            raise InvalidRequest(f"{text}{did_you_mean(name, known)}", code="unknown_tool", param=place)
+        found.update((tool.function, tool) for tool in matching)
+    _check_distinct(found, asked.own)
+    return list(found.values())
+
+
+def _check_distinct(found: Mapping[str, Tool], own: Iterable[Any]) -> None:
+    for tool in own:
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        name = function.get("name") if isinstance(function, Mapping) else None
+        if name in found:
+            text = f"{name} is a tool of the request and an MCP tool; give yours another name"
+            raise InvalidRequest(text, code="duplicate_tool", param="tools")
+
+
+def _covers(pattern: str, tool: Tool) -> bool:
+    return pattern in (EVERYBODY, tool.server) or fnmatchcase(tool.place, pattern)
