@@ -5,6 +5,7 @@ Knows no wire format beyond the shaped body's size and its output cap, and nothi
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -53,32 +54,60 @@ class Accounts:
         quote = quoted(shaped, limits, self._budgets)
         attempt.bound, floor = quote.bound(shaped.cap or 0), quote.bound(quote.least)
         attempt.ceiling, attempt.terms, attempt.fees = quote.ceiling, quote.terms, quote.fees
-        most = _within_request(limits, exchange, attempt.bound, floor)
+        most = within_request(limits, exchange, attempt.bound, floor)
         row = _row(exchange, attempt, shaped, scopes, most, now)
-        answer = await self._reserved(exchange, attempt, row, floor)
-        if isinstance(answer, Refused):
-            raise self._refusal(answer, floor, now)
-        attempt.granted = answer.amount
+        self.let_go(exchange)  # at once before it is taken again: nobody else comes between
+        booked = await self.book(exchange, row, floor)
+        attempt.recorded, attempt.granted = booked is not None, row.bound if booked is None else booked.amount
         try:
             return _granted(attempt, shaped, quote)
         except BaseException:
-            self._release(attempt)
+            self.release(attempt.id)
             raise
 
-    async def _reserved(self, exchange: Exchange, attempt: Attempt, row: Row, floor: int) -> Granted | Refused:
+    async def hold(self, exchange: Exchange, shaped: Shaped, more: int) -> None:
+        """Reserve the least that a request can cost, with so many input tokens more, until `let_go` or the exchange's
+        next `reserve`. Raises as that does."""
+        now = self._clock()
+        limits, scopes = self._counted(_values(exchange, shaped.deployment), now)
+        shaped = for_request(shaped.with_cap(shaped.requested_cap or default_cap(shaped)), limits)
+        quote = quoted(shaped, limits, self._budgets)
+        floor = replace(quote, ceiling=quote.ceiling + more).bound(quote.least)
+        within_request(limits, exchange, floor, floor)
+        attempt = Attempt(f"at-{secrets.token_hex(12)}", shaped.deployment.id, "", "", "wire", now, "")
+        row = _row(exchange, attempt, shaped, scopes, floor, now)
+        if await self.book(exchange, row, floor) is not None:
+            exchange.held = row.attempt
+
+    def let_go(self, exchange: Exchange) -> None:
+        """Give back what was held for this exchange's next round. Idempotent."""
+        whole = exchange.of or exchange
+        if whole.held is not None:
+            self.release(whole.held)
+            whole.held = None
+
+    def scopes(self, values: Mapping[Scope, str], now: float) -> tuple[tuple[Limit, ...], tuple[Charge, ...]]:
+        """The limits that hold for these values of their scopes, and what counts against them."""
+        return self._counted(values, now)
+
+    async def book(self, exchange: Exchange, row: Row, floor: int) -> Granted | None:
+        """Write a reservation into the ledger; None where it is away, and may be. Raises `BudgetExceeded` and
+        `StoreUnavailable`, with nothing reserved."""
         try:
-            return await self._ledger.reserve(row, floor)
+            answer = await self._ledger.reserve(row, floor)
         except asyncio.CancelledError:
-            self._release(attempt)  # it may have been written
+            self.release(row.attempt)  # it may have been written
             raise
         except StoreUnavailable as problem:
             if self._needs_ledger:
                 raise
             log.error("%s is served without a row, and counts against nothing: %s", exchange.id, problem)
             exchange.warnings.append("the ledger is away: this request is not recorded")
-            self._release(attempt)
-            attempt.recorded = False
-            return Granted(row.bound)
+            self.release(row.attempt)
+            return None
+        if isinstance(answer, Refused):
+            raise self._refusal(answer, floor, row.opened)
+        return answer
 
     def _check_trusted(self, deployment: Deployment, limits: tuple[Limit, ...]) -> None:
         enforced = next((limit.id for limit in limits if limit.enforced), None)
@@ -134,9 +163,14 @@ class Accounts:
             elsewhere=self._budgets.limit(charge.limit).elsewhere,
         )
 
-    def _release(self, attempt: Attempt) -> None:
+    def record(self, settlement: Settlement) -> None:
+        """Settle a row that was booked. Never waits."""
+        self._ledger.settle(settlement)
+
+    def release(self, row: str) -> None:
+        """Take a reservation back: nothing was sent."""
         with suppress(StoreUnavailable):
-            self._ledger.settle(Settlement(attempt.id, 0, Mark.ZERO, "not_sent", self._clock()))
+            self._ledger.settle(Settlement(row, 0, Mark.ZERO, "not_sent", self._clock()))
 
 
 def _values(exchange: Exchange, deployment: Deployment) -> dict[Scope, str]:
@@ -145,9 +179,9 @@ def _values(exchange: Exchange, deployment: Deployment) -> dict[Scope, str]:
     return {**named, "model": deployment.model, "provider": deployment.provider}
 
 
-def _within_request(limits: tuple[Limit, ...], exchange: Exchange, most: int, floor: int) -> int:
+def within_request(limits: tuple[Limit, ...], exchange: Exchange, most: int, floor: int) -> int:
     """What the limits of one request leave of `most`, after its attempts so far. Raises `BudgetExceeded`."""
-    spent = sum(each.cost if each.cost is not None else each.granted for each in exchange.attempts)
+    spent = exchange.spent
     tightest = room(limits, spent)
     if tightest is None or tightest[1] >= most:
         return most

@@ -12,6 +12,7 @@ import typer
 
 from scribe_router import __version__
 from scribe_router.cli_ledger import ledger
+from scribe_router.cli_mcp import mcp
 from scribe_router.cli_models import models
 from scribe_router.cli_options import AsSandbox, Config, EnvFile, Policies, fail, load, place, registry
 from scribe_router.cli_prices import prices
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(ledger, name="ledger")
+app.add_typer(mcp, name="mcp")
 app.add_typer(models, name="models")
 app.add_typer(prices, name="prices")
 
@@ -216,10 +218,19 @@ def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 4010,
     answers: Annotated[Path | None, typer.Option(help="YAML or JSON file of canned answers.")] = None,
+    mcp_server: Annotated[
+        bool, typer.Option("--mcp", help="A fake MCP server instead, on its standard input and output.")
+    ] = False,
+    record: Annotated[Path | None, typer.Option(help="With --mcp: a file of the calls that were executed.")] = None,
 ) -> None:
     """Run the fake provider alone: OpenAI's, Anthropic's, Gemini's and Ollama's wire, behaviour by model name."""
     import asyncio
 
+    if mcp_server:
+        from scribe_router.sandbox.mcp_server import run
+
+        run(record)
+        return
     from scribe_router.sandbox import serve as serve_sandbox
 
     try:

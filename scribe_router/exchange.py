@@ -5,7 +5,7 @@ Nothing here knows how a fact was obtained: no YAML, HTTP, SQL, clock or LiteLLM
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -253,12 +253,38 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class ToolCall:
+    """One call of an MCP tool: what was reserved for it (`fee`, nano-dollars), how it ended and what it cost.
+
+    `function` is its name for models, `arguments` a hash of what it was called with; `reported` says that the cost is
+    the server's own figure.
+    """
+
+    id: str
+    server: str
+    tool: str
+    function: str
+    arguments: str
+    fee: int
+    started: float
+    ended: float | None = None
+    outcome: ToolOutcome | None = None
+    cost: int | None = None
+    mark: Mark | None = None
+    reported: bool = False
+    recorded: bool = True
+
+
+@dataclass(slots=True)
 class Exchange:
     """One request from its arrival to its settled end.
 
     `cache` says where the answer came from, where one may come from the cache. `callers` are the exchanges that still
     wait for what this one does: its own, and those of identical requests. `allowances` are those of its caller's
     tightest limits of rate.
+
+    A request with MCP tools goes to a model in rounds, each an exchange `of` this one that shares all but its call and
+    plan. `held` is the row of the ledger by which the next round can be paid for.
     """
 
     id: str
@@ -275,9 +301,16 @@ class Exchange:
     allowances: dict[Rate, Allowance] = field(default_factory=dict)
     cache: Cached | None = None
     callers: set[str] = field(default_factory=set)
+    tools: list[ToolCall] = field(default_factory=list)
+    of: "Exchange | None" = None
+    held: str | None = None
 
     def __post_init__(self) -> None:
         self.callers.add(self.id)
+
+    def round(self, call: Call) -> "Exchange":
+        """One round of this request: `call` is what it says to the model now."""
+        return replace(self, call=call, plan=None, of=self)
 
     @property
     def abandoned(self) -> bool:
@@ -285,9 +318,19 @@ class Exchange:
 
     @property
     def cost(self) -> int | None:
-        """Nano-dollars over all attempts; None while one is open, or has no price."""
-        costs = [attempt.cost for attempt in self.attempts]
-        return None if None in costs else sum(cost for cost in costs if cost is not None)
+        """Nano-dollars over all attempts and tools; None while one is open, or has no price."""
+        return _sum([*(each.cost for each in self.attempts), *(each.cost for each in self.tools)])
+
+    @property
+    def tool_cost(self) -> int | None:
+        """Nano-dollars over all calls of MCP tools; None while one is open, or where there was none."""
+        return _sum([each.cost for each in self.tools]) if self.tools else None
+
+    @property
+    def spent(self) -> int:
+        """Nano-dollars so far, with what is reserved for what is under way."""
+        attempts = sum(each.granted if each.cost is None else each.cost for each in self.attempts)
+        return attempts + sum(each.fee if each.cost is None else each.cost for each in self.tools)
 
     def receipt(self) -> "Receipt":
         """What the client is told about the exchange."""
@@ -306,6 +349,8 @@ class Exchange:
             effort=(served.effort or None) if served else None,
             upstream_provider=(served.provided_by or None) if served else None,
             cache=self.cache,
+            tool_calls=len(self.tools),
+            tool_cost=self.tool_cost,
             warnings=tuple(self.warnings),
             allowances=self.allowances,
             upstream_limits=served.upstream_limits if served else {},
@@ -320,8 +365,9 @@ class Receipt:
     `output_cap` the cap in tokens that was written upstream and `cap_origin` who chose it, `effort` the reasoning
     effort that was asked for and what was sent, `upstream_provider` who served behind a router of others' models,
     `cache` whether the answer is a stored one (`hit`), that of an identical request (`shared`) or neither (`miss`;
-    None: it cannot be). `allowances` are what the caller's limits of rate leave, `upstream_limits` what the provider
-    said of its own, as far as the lane sees it.
+    None: it cannot be). `tool_calls` is how many MCP tools ran, `tool_cost` their part of the cost. `allowances` are
+    what the caller's limits of rate leave, `upstream_limits` what the provider said of its own, as far as the lane sees
+    it.
     """
 
     request_id: str
@@ -337,6 +383,8 @@ class Receipt:
     effort: str | None = None
     upstream_provider: str | None = None
     cache: Cached | None = None
+    tool_calls: int = 0
+    tool_cost: int | None = None
     warnings: tuple[str, ...] = ()
     allowances: Mapping[Rate, Allowance] = field(default_factory=dict)
     upstream_limits: Mapping[str, str] = field(default_factory=dict)
@@ -345,6 +393,15 @@ class Receipt:
     def cost_usd(self) -> str | None:
         """The cost as a decimal string of USD."""
         return None if self.cost is None else usd(self.cost)
+
+    @property
+    def tool_cost_usd(self) -> str | None:
+        """What MCP tools cost, as a decimal string of USD."""
+        return None if self.tool_cost is None else usd(self.tool_cost)
+
+
+def _sum(costs: list[int | None]) -> int | None:
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def usd(nano: int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scribe_router.encoding import json_bytes
-from scribe_router.exchange import Attempt, Exchange, Json, usd
+from scribe_router.exchange import Attempt, Exchange, Json, ToolCall, usd
 
 log = logging.getLogger("scribe_router.journal")
 
@@ -95,7 +95,8 @@ def record(exchange: Exchange) -> Json:
             "scores": {each.deployment: each.score for each in plan.candidates if each.score},
             "excluded": [asdict(each) for each in plan.excluded],
         },
-        "attempts": [_attempt(attempt) for attempt in exchange.attempts],
+        "attempts": [_known(attempt) for attempt in exchange.attempts],
+        "tools": [_known(call) for call in exchange.tools],
         "cache": exchange.cache,
         "warnings": exchange.warnings,
         "outcome": exchange.outcome,
@@ -117,5 +118,5 @@ def _length(content: Any) -> int | None:
         return None
 
 
-def _attempt(attempt: Attempt) -> Json:
-    return {name: value for name, value in asdict(attempt).items() if value not in (None, "")}
+def _known(part: Attempt | ToolCall) -> Json:
+    return {name: value for name, value in asdict(part).items() if value not in (None, "")}

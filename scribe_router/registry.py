@@ -19,6 +19,7 @@ from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
+from scribe_router.policies.mcp import McpPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.modes import NO_MODES, Modes
 from scribe_router.policies.parameters import known_elsewhere
@@ -209,6 +210,7 @@ class Registry:
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: MappingProxyType(BUILT_IN))
     features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
+    mcp: McpPolicy = field(default_factory=McpPolicy)
     breaker: BreakerPolicy | None = None
     cache: CachePolicy = field(default_factory=CachePolicy)
     price_map: str = ""

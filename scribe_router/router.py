@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from scribe_router.accounts import Accounts
@@ -40,14 +40,21 @@ from scribe_router.journal import Journal, summary
 from scribe_router.limiter import Limiter
 from scribe_router.outcome import error_for, limited, refused
 from scribe_router.plan import Plan, Snapshot, plan
+from scribe_router.policies.mcp import Wanted, wanted
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
 from scribe_router.registry import Registry
 from scribe_router.state import State
 from scribe_router.stores import open_ledger, open_windows
 from scribe_router.stores.contract import Ledger, StoreUnavailable
-from scribe_router.stream import Answer, AnswerStream, Tape, replayed
+from scribe_router.stream import Answer, AnswerStream, Source, Tape
+from scribe_router.upstream.events import Events, StreamReader
+from scribe_router.upstream.shape import Shaped
+from scribe_router.upstream.thinking import Thoughts
 from scribe_router.walk import Step, Walk
+
+if TYPE_CHECKING:
+    from scribe_router.tool_rounds import Ask, Following, ToolRounds
 
 log = logging.getLogger("scribe_router.router")
 requests = logging.getLogger("scribe_router.requests")
@@ -78,6 +85,7 @@ class Router(PythonApi):
         self._attempts = Attempts(
             registry, accounts, self.limiter, self.state, clock, spawn=self._spawn, close=self._close
         )
+        self._rounds = _tool_rounds(registry, accounts, clock, self._planned, self._following)
         self._turns: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         super().__init__()
@@ -123,7 +131,7 @@ class Router(PythonApi):
 
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
-            exchange.warnings += admit(exchange.call.api, exchange.call.body)
+            admit(exchange.call.api, exchange.call.body)
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
             answer = await self._answered(exchange)
@@ -144,9 +152,28 @@ class Router(PythonApi):
 
     async def _answered(self, exchange: Exchange) -> Answer | AnswerStream:
         """From the cache, from an identical request that is under way, or from upstream."""
+        asked = wanted(exchange.call.api, exchange.call.body)
         deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
+        if asked:
+            return await self._with_tools(exchange, asked, deadline)
         found = await self._cache.serve(exchange, deadline, lambda: self._planned(exchange, deadline), self._spawn)
         return self._replay(exchange, found) if isinstance(found, Tape) else found
+
+    async def _with_tools(self, exchange: Exchange, asked: Wanted, deadline: float) -> Answer | AnswerStream:
+        """From as many rounds as the model wants tools."""
+        if self._rounds is None:
+            text = "no MCP server is configured here, see policies/mcp.yaml"
+            raise InvalidRequest(text, code="feature_off", param=asked.names[0][1])
+        talk = await self._rounds.begin(exchange, asked, deadline)
+        if not exchange.call.stream:
+            return await self._rounds.plain(talk)
+        return await self._started(exchange, self._rounds.events(talk))
+
+    def _following(self, served: Exchange, following: Exchange) -> Shaped:
+        """The next round's request, as whoever served the one before would get it."""
+        last, way = served.attempts[-1].deployment, served.plan
+        candidates = (*way.candidates, *way.context_window, *way.content_policy) if way is not None else ()
+        return self._attempts.shaped(following, next(each for each in candidates if each.deployment == last))
 
     async def _planned(self, exchange: Exchange, deadline: float) -> Answer | AnswerStream:
         """Plan, admit and walk. Where every circuit is open and the policy waits: again, once a probe may go."""
@@ -222,11 +249,24 @@ class Router(PythonApi):
         return Walk(way, self.registry.retries, tried)
 
     def _replay(self, exchange: Exchange, tape: Tape) -> AnswerStream:
+        source = self._source(exchange, tape.events(), self.registry.retries.idle_seconds)
+        source.start(self._spawn)
+        return AnswerStream(exchange, [], source)
+
+    async def _started(self, exchange: Exchange, events: Events) -> AnswerStream:
+        source = self._source(exchange, events, idle=None)  # each round has clocks of its own
+        head = await source.open()
+        source.start(self._spawn)
+        return AnswerStream(exchange, head, source)
+
+    def _source(self, exchange: Exchange, events: Events, idle: float | None) -> Source:
+        """Chunks that are no attempt's own, read as one stream that ends the exchange."""
+
         def finish(_: Json | None, failure: AttemptFailed | None) -> None:
             self._close(exchange, failure.category.value if failure else "answered")
 
-        idle, drain = self.registry.retries.idle_seconds, self.registry.retries.deadline_seconds
-        return replayed(exchange, tape, finish, self._spawn, idle=idle, drain=drain)
+        drain = self.registry.retries.deadline_seconds
+        return Source(events, StreamReader(), finish, thoughts=Thoughts(tagged=False), idle=idle, drain=drain)
 
     def _refused(self, exchange: Exchange, error: RequestError) -> RequestError:
         error.exchange = exchange
@@ -234,6 +274,8 @@ class Router(PythonApi):
         return error
 
     def _close(self, exchange: Exchange, outcome: str) -> None:
+        if exchange.of is not None:  # a round of a request, which goes on
+            return
         exchange.outcome, exchange.ended = outcome, self._clock()
         self.limiter.close(exchange)
         self.journal.write(exchange)
@@ -264,11 +306,24 @@ class Router(PythonApi):
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await self.alerts.aclose()
+        if self._rounds is not None:
+            await self._rounds.sessions.aclose()
         self._cache.close()
         await self._attempts.aclose()
         self.ledger.close()
         self._windows.close()
         self.journal.close()
+
+
+def _tool_rounds(
+    registry: Registry, accounts: Accounts, clock: Callable[[], float], ask: "Ask", following: "Following"
+) -> "ToolRounds | None":
+    """What runs MCP tools; None where there are none, so that their client need not be imported."""
+    if not registry.mcp.enabled or not registry.mcp.servers:
+        return None
+    from scribe_router.tool_rounds import ToolRounds
+
+    return ToolRounds(registry.mcp, accounts, clock, ask, following)
 
 
 def _abandon(task: "asyncio.Task[Any]") -> None:

@@ -17,7 +17,7 @@ from scribe_router.policies.budgets import BudgetsPolicy, opened
 from scribe_router.stores.contract import Counter
 
 COLUMNS = (
-    *("model", "model_name", "deployment", "provider", "user", "team", "key"),
+    *("model", "model_name", "deployment", "provider", "tool", "user", "team", "key"),
     *("lane", "day", "mark", "outcome"),
 )
 # In place of columns: the limits whose windows are open, and no sums.

@@ -264,16 +264,8 @@ class AnswerStream:
             self._source.settle(_broken("the stream was dropped", blameless=True))
 
 
-def replayed(
-    exchange: Exchange, tape: Tape, finish: Finish, spawn: Spawn, *, idle: float | None, drain: float
-) -> AnswerStream:
-    """The stream that another exchange paid for; its thinking was named before it was recorded."""
-    source = Source(tape.events(), StreamReader(), finish, thoughts=Thoughts(tagged=False), idle=idle, drain=drain)
-    source.start(spawn)
-    return AnswerStream(exchange, [], source)
-
-
 def _leave(exchange: Exchange, source: Source) -> None:
-    exchange.callers.discard(exchange.id)
+    if exchange.of is None:  # who leaves a round of a request may stay for the next
+        exchange.callers.discard(exchange.id)
     if exchange.abandoned:
         source.abandon()

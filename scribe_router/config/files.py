@@ -25,6 +25,7 @@ from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
+from scribe_router.policies.mcp import McpPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -46,6 +47,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "effort": EffortPolicy,
     "features": FeaturesPolicy,
     "limits": LimitsPolicy,
+    "mcp": McpPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
     "store": StoreSettings,

@@ -25,6 +25,7 @@ from scribe_router.config.problems import Problem
 from scribe_router.config.resolved import with_headers
 from scribe_router.config.routing import check_routing, known_strategies
 from scribe_router.config.schema import LiteLLMConfig, StoreSettings
+from scribe_router.config.tools import check_tools
 from scribe_router.errors import ConfigError
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
@@ -35,6 +36,7 @@ from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
+from scribe_router.policies.mcp import McpPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
@@ -108,6 +110,7 @@ class _Building:
         self.features, _ = files.policy("features", FeaturesPolicy)
         limits, self.limits_file = files.policy("limits", LimitsPolicy)
         self.limits = limits or LimitsPolicy()
+        self.mcp, self.mcp_file = files.policy("mcp", McpPolicy)
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
@@ -182,6 +185,8 @@ class _Building:
                     self.effort_file.report(("defaults", name), f"there is no model or provider {name}{hint}", key=True)
         if self.routing is not None:
             check_routing(self.routing, self.routing_file, names, self._abilities())
+        if self.mcp is not None:
+            check_tools(self.mcp, self.mcp_file)
         if self.access is not None and self.access.on_missing_key == "error":
             for each in (*deployments, *(wildcard.row for wildcard in names.wildcards)):
                 if each.missing:
@@ -214,6 +219,7 @@ class _Building:
             strategies=MappingProxyType(strategies),
             features=self.features or FeaturesPolicy(),
             limits=self.limits,
+            mcp=self.mcp or McpPolicy(),
             breaker=self.breaker,
             cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,

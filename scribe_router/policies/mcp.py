@@ -3,6 +3,7 @@
 Knows names, prices and who asks; never a session, nor what a server said.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import Json
+from scribe_router.exchange import Api, Json, Mark, ToolOutcome
 from scribe_router.names import did_you_mean
 from scribe_router.policies.schema import Shape
 
@@ -187,6 +188,24 @@ def _function(name: str) -> str:
     return f"{fit[: LONGEST_NAME - len(mark) - 1]}_{mark}"
 
 
+def settled(row: McpServer, fee: int, outcome: ToolOutcome, reported: int | None) -> tuple[int, Mark]:
+    """(cost in nano-dollars, mark) of a call. A server's own figure counts where the row says so, and never above what
+    was reserved; nothing is known of a call whose answer did not come, so it counts as made."""
+    if outcome in ("not_connected", "refused") or (outcome != "answered" and row.failed == "free"):
+        return 0, Mark.ZERO
+    if outcome in ("timeout", "lost"):
+        return fee, Mark.DOUBT
+    if row.reported and reported is not None:
+        return min(fee, reported), Mark.REPORTED
+    return fee, Mark.COMPUTED
+
+
+def fingerprint(arguments: Any) -> str:
+    """A hash of a call's arguments, whatever the order of their names."""
+    text = json.dumps(arguments, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a request asks for: names (tools, servers, groups, `*`), each with the field that it came from; and the
@@ -199,10 +218,14 @@ class Wanted:
         return bool(self.names)
 
 
-def wanted(body: Mapping[str, Any]) -> Wanted:
+def wanted(api: Api, body: Mapping[str, Any]) -> Wanted:
     """What a request asks for, in `mcp_tools` or as `tools: [{type: mcp, server_label: ...}]`. An entry with a
     `server_url` of its own is for the provider, and stays."""
     names = [(each, "mcp_tools") for each in _texts(body.get("mcp_tools"), "mcp_tools")]
+    if api != "chat":
+        if names:
+            raise InvalidRequest("mcp_tools is for chat completions", code="invalid_value", param="mcp_tools")
+        return Wanted((), ())
     own = []
     for index, tool in enumerate(body.get("tools") or ()):
         if isinstance(tool, Mapping) and tool.get("type") == "mcp" and not {"server_url", "connector_id"} & tool.keys():
@@ -231,6 +254,15 @@ def _texts(value: Any, place: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
         raise InvalidRequest(f"{place} must be a list of names", code="invalid_type", param=place)
     return value
+
+
+def asked_servers(policy: McpPolicy, asked: Wanted) -> list[str]:
+    """The servers whose tools a request can mean."""
+    patterns = [
+        each for name, _ in asked.names for each in (policy.groups[name].tools if name in policy.groups else (name,))
+    ]
+    starts = {pattern.partition(BETWEEN)[0] for pattern in patterns}
+    return [server for server in policy.servers if any(fnmatchcase(server, start) for start in starts)]
 
 
 def permitted(policy: McpPolicy, tools: Iterable[Tool], *, key: str, team: str, unrestricted: bool) -> list[Tool]:

@@ -28,8 +28,6 @@ API: Mapping[Api, frozenset[str]] = {
 }
 
 OURS = frozenset("enable_search fallback_enabled hide_thinking mcp_tools optimize_for thinking_budget".split())
-WITHOUT_EFFECT = ("mcp_tools",)  # reserved names
-
 # Names that providers know, that clients do send, and that LiteLLM would interpret as well: body only.
 PROVIDERS_OWN: Mapping[Api, frozenset[str]] = {
     "chat": frozenset("cache_control context_management models prompt_cache_options reasoning thinking top_k".split()),
@@ -66,9 +64,8 @@ DEEPEST = 200
 _REQUIRED: Mapping[Api, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 
 
-def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
-    """What in a request has no effect, in words. Raises `InvalidRequest`, naming the field, for what only the operator
-    may set and for what is missing."""
+def admit(api: Api, body: Mapping[str, Any]) -> None:
+    """Raises `InvalidRequest`, naming the field, for what only the operator may set and for what is missing."""
     for name in body:
         if refused(api, name):
             raise InvalidRequest(
@@ -97,7 +94,6 @@ def admit(api: Api, body: Mapping[str, Any]) -> list[str]:
         _expect(body, "stream_options", Mapping, "an object")
         for name, most in _MOST.items():
             _count(body, name, most)
-    return [f"{name} has no effect here" for name in WITHOUT_EFFECT if body.get(name) is not None]
 
 
 def refused(api: Api, name: str) -> bool:

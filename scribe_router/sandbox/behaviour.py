@@ -47,6 +47,8 @@ class Behaviour:
     done: bool = True
     think: int = 0
     tools: int = 0
+    rounds: int = 0
+    aloud: bool = False
     words: int | None = None
     input: int | None = None
     output: int | None = None
@@ -95,6 +97,8 @@ RULES: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
     (rf"think-(?P<think>{COUNT})", {}),
     ("tool", {"tools": 1}),
     (rf"tools-(?P<tools>{COUNT})", {}),
+    (rf"rounds-(?P<rounds>{COUNT})", {}),
+    ("aloud", {"aloud": True}),
     (rf"long-(?P<words>{COUNT})", {}),
     (rf"usage-(?P<input>{TOKENS})-(?P<output>{TOKENS})", {}),
     (rf"cached-(?P<cached>{TOKENS})", {}),

@@ -71,7 +71,7 @@ def _work(server: MCPServer, executed: Any) -> None:
         return json.dumps(sorted(os.environ))
 
 
-def _trouble(server: MCPServer, executed: Any) -> None:
+def _trouble(server: MCPServer, executed: Any) -> None:  # noqa: C901  (a list of tools)
     @server.tool()
     def fail(text: str = "no luck") -> CallToolResult:
         """Answer with an error."""

@@ -4,6 +4,7 @@ The sandbox's token is one word with the white space that follows it (white spac
 first word). Input is counted over the text of all messages and the JSON of the tools; images count nothing.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -63,6 +64,12 @@ class Prompt:
     def text(self) -> str:
         """The last text of the user."""
         return next((said.text for said in reversed(self.said) if said.role == "user"), "")
+
+    @property
+    def results(self) -> int:
+        """The results of tools since the user spoke last."""
+        since = itertools.takewhile(lambda said: said.role != "user", reversed(self.said))
+        return sum(said.role == "tool" for said in since)
 
     @property
     def tool_result(self) -> str | None:

@@ -103,13 +103,16 @@ def say(prompt: Prompt, behaviour: Behaviour, answers: Answers) -> Spoken:
     if behaviour.empty:
         return Spoken(thinking, (), (), "stop")
     if tools := wanted(prompt, behaviour):
-        return Spoken(thinking, (), tuple(call(tool, prompt.text) for tool in tools), "tool_calls")
+        said = tokens(prompt.text) if behaviour.aloud else ()
+        return Spoken(thinking, said, tuple(call(tool, prompt.text) for tool in tools), "tool_calls")
     return Spoken(thinking, words(prompt, behaviour, answers), (), "stop")
 
 
 def wanted(prompt: Prompt, behaviour: Behaviour) -> tuple[Tool, ...]:
-    """The tools to call: as many as the behaviour says until their results are there, one whenever one is forced."""
+    """The tools to call: as many as the behaviour says until their results are there, or one in each of its rounds;
+    one whenever one is forced."""
     asked = behaviour.tools if prompt.tool_result is None else 0
+    asked = max(asked, int(prompt.results < behaviour.rounds))
     return prompt.tools[: max(asked, int(prompt.must_call))]
 
 
@@ -131,7 +134,7 @@ def sentence(prompt: Prompt, behaviour: Behaviour, answers: Answers) -> str:
     canned = answers.find(prompt.model, prompt.text)
     if canned is not None:
         return canned.text
-    if behaviour.tools and prompt.tool_result is not None:
+    if (behaviour.tools or behaviour.rounds) and prompt.tool_result is not None:
         return prompt.tool_result
     return prompt.text if prompt.schema is None else json.dumps(example(prompt.schema, prompt.text))
 

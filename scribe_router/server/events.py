@@ -43,7 +43,10 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         receipt = self._stream.exchange.receipt()
-        last = json_bytes({"request_id": receipt.request_id, "cost_usd": receipt.cost_usd, "mark": receipt.mark})
+        tools = {"tool_calls": receipt.tool_calls, "tool_cost_usd": receipt.tool_cost_usd} if receipt.tool_calls else {}
+        last = json_bytes(
+            {"request_id": receipt.request_id, "cost_usd": receipt.cost_usd, "mark": receipt.mark, **tools}
+        )
         await send({"type": "http.response.body", "body": b": scribe " + last + b"\n\ndata: [DONE]\n\n"})
 
 

@@ -20,7 +20,8 @@ class StoreUnavailable(ScribeError):
 class Row:
     """An attempt as the ledger records it when it is reserved; it holds all that settlement will need.
 
-    `model` is LiteLLM's name for what is billed, `model_name` the public one of the configuration.
+    `model` is LiteLLM's name for what is billed, `model_name` the public one of the configuration; `tool` is
+    the MCP tool that was called (empty: the row is of a model).
     """
 
     attempt: str
@@ -38,6 +39,7 @@ class Row:
     cap: int | None = None
     team: str = ""
     model_name: str = ""
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)

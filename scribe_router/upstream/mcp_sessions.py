@@ -13,12 +13,20 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from math import inf
 from typing import Any
 
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
-from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT, CallToolResult, Implementation, ToolListChangedNotification
+from mcp_types import (
+    CONNECTION_CLOSED,
+    REQUEST_TIMEOUT,
+    CallToolResult,
+    Implementation,
+    TextResourceContents,
+    ToolListChangedNotification,
+)
 
 from scribe_router import __version__
 from scribe_router.exchange import ToolOutcome
@@ -70,9 +78,9 @@ class McpSessions:
                 tools[name] = each
         return tools, problems
 
-    async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolReply:
-        """Call a tool. Whatever becomes of it is a reply, within the server's time and size."""
-        return await self._session(tool.server).call(tool.name, arguments)
+    async def call(self, tool: Tool, arguments: Mapping[str, Any], within: float = inf) -> ToolReply:
+        """Call a tool, within so many seconds and the server's own time. Whatever becomes of it is a reply."""
+        return await self._session(tool.server).call(tool.name, arguments, within)
 
     def _session(self, name: str) -> "_Session":
         sessions = self._loops.setdefault(asyncio.get_running_loop(), {})
@@ -114,13 +122,14 @@ class _Session:
         self._tools = (time.monotonic(), tools)
         return tools
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolReply:
+    async def call(self, tool: str, arguments: Mapping[str, Any], within: float) -> ToolReply:
         row, sent = self._row, False
+        seconds = min(row.timeout_seconds, within)
         try:
             client = await self._open()
-            async with asyncio.timeout(row.timeout_seconds), self._gate:
+            async with asyncio.timeout(seconds), self._gate:
                 sent = True
-                result = await client.call_tool(tool, dict(arguments), read_timeout_seconds=row.timeout_seconds)
+                result = await client.call_tool(tool, dict(arguments), read_timeout_seconds=seconds)
         except Away as away:
             return ToolReply("not_connected", str(away))
         except TimeoutError:
@@ -173,7 +182,7 @@ class _Session:
                 self._rests_until = time.monotonic() + min(LONGEST_REST, 2.0 ** (self._failures - 1))
                 said = f" ({'; '.join(self._complaints)})" if self._complaints else ""
                 self._problem = f"MCP server {self.name} cannot be reached: {_words(error)}{said}"
-                log.warning(self._problem)
+                log.warning("%s", self._problem)
                 raise Away(self._problem) from None
             self._failures = 0
             return self._client
@@ -248,7 +257,7 @@ def _text(result: CallToolResult) -> str:
     for part in result.content:
         if part.type == "text":
             texts.append(part.text)
-        elif part.type == "resource" and isinstance(getattr(part.resource, "text", None), str):
+        elif part.type == "resource" and isinstance(part.resource, TextResourceContents):
             texts.append(part.resource.text)
         else:
             kind = getattr(part, "mime_type", None) or part.type

@@ -7,10 +7,13 @@ The process itself, its pipes and its end are the `mcp` package's.
 import asyncio
 import logging
 import os
+import shutil
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from anyio.streams.text import TextReceiveStream
@@ -50,12 +53,17 @@ async def started(
     complaints: deque[str],
     too_long: Callable[[], None],
 ) -> AsyncIterator[Any]:
-    """The transport of a process that is ended with it. What the server says on its standard error goes to the log,
+    """The transport of a process that is ended with it; its command is sought beside our interpreter, then in PATH. What the server says on its standard error goes to the log,
     and the last lines into `complaints`; `too_long` is told of a message that is longer than any may be."""
     _too_long.set(too_long)
-    stdio.TextReceiveStream = _Bounded  # type: ignore[attr-defined, misc]
+    stdio.TextReceiveStream = _Bounded  # type: ignore[attr-defined]
+    beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     parameters = stdio.StdioServerParameters(
-        command=command, args=list(arguments), env=dict(environment), cwd=folder, encoding_error_handler="replace"
+        command=shutil.which(command, path=beside) or command,
+        args=list(arguments),
+        env=dict(environment),
+        cwd=folder,
+        encoding_error_handler="replace",
     )
     reading, writing = os.pipe()
     listener = asyncio.create_task(_listen(name, reading, complaints))
