@@ -120,6 +120,8 @@ class _Building:
         """The registry, or None when anything is wrong."""
         if self.retries is not None:
             check_pauses(self.retries, self.retries_file)
+        if self.mcp is not None:
+            check_tools(self.mcp, self.mcp_file)
         if self.cache is not None and self.store is not None:
             check_servers(self.cache, self.cache_file, self.store.ledger)
         if self.config is None:
@@ -185,8 +187,6 @@ class _Building:
                     self.effort_file.report(("defaults", name), f"there is no model or provider {name}{hint}", key=True)
         if self.routing is not None:
             check_routing(self.routing, self.routing_file, names, self._abilities())
-        if self.mcp is not None:
-            check_tools(self.mcp, self.mcp_file)
         if self.access is not None and self.access.on_missing_key == "error":
             for each in (*deployments, *(wildcard.row for wildcard in names.wildcards)):
                 if each.missing:

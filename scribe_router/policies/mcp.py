@@ -288,7 +288,7 @@ def chosen(policy: McpPolicy, asked: Wanted, tools: Sequence[Tool]) -> list[Tool
         patterns = policy.groups[name].tools if name in policy.groups else (name,)
         matching = [tool for tool in tools if name == EVERYBODY or any(_covers(each, tool) for each in patterns)]
         if not matching and name != EVERYBODY:
-            known = {*(tool.place for tool in tools), *(tool.server for tool in tools)}
+            known = sorted({*(tool.place for tool in tools), *(tool.server for tool in tools)})
             text = f"there is no MCP tool, server or group {name[:100]} that this request may use"
             raise InvalidRequest(f"{text}{did_you_mean(name, known)}", code="unknown_tool", param=place)
         found.update((tool.function, tool) for tool in matching)

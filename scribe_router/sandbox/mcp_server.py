@@ -5,7 +5,6 @@ their cost. It counts the calls that it executed in a file of its own. Knows not
 import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def _work(server: MCPServer, executed: Any) -> None:
         return json.dumps(sorted(os.environ))
 
 
-def _trouble(server: MCPServer, executed: Any) -> None:  # noqa: C901  (a list of tools)
+def _trouble(server: MCPServer, executed: Any) -> None:
     @server.tool()
     def fail(text: str = "no luck") -> CallToolResult:
         """Answer with an error."""
@@ -96,14 +95,6 @@ def _trouble(server: MCPServer, executed: Any) -> None:  # noqa: C901  (a list o
         """Answer with far too much."""
         executed("flood", megabytes=megabytes)
         return "flood " * (megabytes * 170_000)
-
-    @server.tool()
-    def endless_line(megabytes: int = 64) -> str:
-        """Write a line that does not end."""
-        executed("endless_line", megabytes=megabytes)
-        for _ in range(megabytes * 16):
-            os.write(sys.__stdout__.fileno(), b"x" * 65_536)  # type: ignore[union-attr]
-        return "done"
 
     @server.tool()
     def priced(usd: float | str) -> CallToolResult:

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from math import inf
+from decimal import Decimal
+from math import ceil, inf
 from typing import Any
 
 from mcp import Client, MCPError
@@ -36,8 +36,9 @@ from scribe_router.upstream.mcp_stdio import started
 log = logging.getLogger("scribe_router.mcp")
 START_SECONDS = 30.0
 LIST_SECONDS = 60.0  # how long a list of tools is good for, where nobody tells that it changed
-LONGEST_REST = 60.0  # after starts that failed
+FIRST_REST, LONGEST_REST = 1.0, 60.0  # after starts that failed
 MOST_SILENT = 3  # calls in a row that ran out of time, after which the session is opened anew
+MOST_REPORTED = 10**18  # nano-dollars
 MOST_PAGES, MOST_TOOLS = 50, 1000
 
 
@@ -117,46 +118,46 @@ class _Session:
             async with asyncio.timeout(START_SECONDS):
                 tools = await _pages(client)
         except (MCPError, TimeoutError, ValueError, OSError) as error:
-            self._broken()
+            self._broken(client)
             raise Away(f"MCP server {self.name} does not list its tools: {_words(error)}") from None
         self._tools = (time.monotonic(), tools)
         return tools
 
     async def call(self, tool: str, arguments: Mapping[str, Any], within: float) -> ToolReply:
-        row, sent = self._row, False
-        seconds = min(row.timeout_seconds, within)
+        seconds = min(self._row.timeout_seconds, within)
         try:
             client = await self._open()
+        except Away as away:
+            return ToolReply("not_connected", str(away))
+        sent = False
+        try:
             async with asyncio.timeout(seconds), self._gate:
                 sent = True
                 result = await client.call_tool(tool, dict(arguments), read_timeout_seconds=seconds)
-        except Away as away:
-            return ToolReply("not_connected", str(away))
         except TimeoutError:
-            return self._late(sent=sent)
+            return self._late(client, seconds, sent=sent)
         except MCPError as error:
-            return self._error(error)
+            return self._error(client, seconds, error)
         except (ValueError, OSError, RuntimeError) as error:  # a result that is none, or a connection that ended
-            self._broken()
+            self._broken(client)
             return ToolReply("lost", f"the tool's answer was lost: {_words(error)}")
         self._silent = 0
-        return ToolReply(
-            "failed" if result.is_error else "answered", _cut(_text(result), row.result_bytes), _reported(result)
-        )
+        text = _cut(_text(result), self._row.result_bytes)
+        return ToolReply("failed" if result.is_error else "answered", text, _reported(result))
 
-    def _late(self, *, sent: bool) -> ToolReply:
+    def _late(self, client: Client, seconds: float, *, sent: bool) -> ToolReply:
         if not sent:
             return ToolReply("not_connected", f"MCP server {self.name} has too many calls at once")
         self._silent += 1
         if self._silent >= MOST_SILENT:  # not one slow call, but a server that answers nobody
-            self._broken()
-        return ToolReply("timeout", f"the tool did not answer within {self._row.timeout_seconds:g} seconds")
+            self._broken(client)
+        return ToolReply("timeout", f"the tool did not answer within {seconds:g} seconds")
 
-    def _error(self, error: MCPError) -> ToolReply:
+    def _error(self, client: Client, seconds: float, error: MCPError) -> ToolReply:
         if error.code == REQUEST_TIMEOUT:
-            return self._late(sent=True)
+            return self._late(client, seconds, sent=True)
         if error.code == CONNECTION_CLOSED:
-            self._broken()
+            self._broken(client)
             return ToolReply("lost", "the tool's server ended before it answered")
         self._silent = 0
         return ToolReply("failed", _cut(f"error: {_words(error)}", self._row.result_bytes))
@@ -179,7 +180,7 @@ class _Session:
                 if isinstance(error, asyncio.CancelledError):
                     raise
                 self._failures += 1
-                self._rests_until = time.monotonic() + min(LONGEST_REST, 2.0 ** (self._failures - 1))
+                self._rests_until = time.monotonic() + min(LONGEST_REST, FIRST_REST * 2.0 ** (self._failures - 1))
                 said = f" ({'; '.join(self._complaints)})" if self._complaints else ""
                 self._problem = f"MCP server {self.name} cannot be reached: {_words(error)}{said}"
                 log.warning("%s", self._problem)
@@ -189,7 +190,7 @@ class _Session:
 
     async def _hold(self, ready: "asyncio.Future[Client]", over: asyncio.Event) -> None:
         try:
-            async with self._transport() as transport:
+            async with self._transport(over) as transport:
                 info = Implementation(name="scribe-router", version=__version__)
                 async with Client(transport, client_info=info, message_handler=self._heard, cache=None) as client:
                     if not ready.done():
@@ -206,34 +207,36 @@ class _Session:
                 self._client = self._tools = None
 
     @asynccontextmanager
-    async def _transport(self) -> AsyncIterator[Any]:
+    async def _transport(self, over: asyncio.Event) -> AsyncIterator[Any]:
         """What the client speaks through."""
         row = self._row
         if row.command is not None:
             environment = {key: value.get_secret_value() for key, value in row.environment.items()}
-            errors, over = self._complaints, self._overflown
-            yield started(self.name, row.command, row.arguments, environment, row.folder, errors, over)
+
+            def too_long() -> None:
+                if not over.is_set():
+                    log.error("MCP server %s sent a message that is too long; it is started anew", self.name)
+                    over.set()
+
+            yield started(self.name, row.command, row.arguments, environment, row.folder, self._complaints, too_long)
             return
         headers = {"User-Agent": f"scribe-router/{__version__}"}
         headers |= {key: value.get_secret_value() for key, value in row.headers.items()}
         async with create_mcp_http_client(headers) as http:
             yield streamable_http_client(str(row.url), http_client=http)
 
-    def _overflown(self) -> None:
-        log.error("MCP server %s sent a message that is too long; it is started anew", self.name)
-        self._broken()
-
     async def _heard(self, message: Any) -> None:
         if isinstance(message, ToolListChangedNotification):
             self._tools = None
 
-    def _broken(self) -> None:
-        """The next call opens it anew."""
-        self._client, self._tools, self._silent = None, None, 0
-        self._over.set()
+    def _broken(self, client: Client) -> None:
+        """The next call opens it anew, unless somebody has."""
+        if self._client is client:
+            self._client, self._tools, self._silent = None, None, 0
+            self._over.set()
 
     async def aclose(self) -> None:
-        self._broken()
+        self._over.set()
         if self._holder is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.gather(self._holder, return_exceptions=True), START_SECONDS)
@@ -287,9 +290,9 @@ def _reported(result: CallToolResult) -> int | None:
         return None
     try:
         amount = Decimal(str(usd)) * NANO
-    except InvalidOperation:
+        return ceil(amount) if 0 <= amount <= MOST_REPORTED else None
+    except ArithmeticError:
         return None
-    return -int(-amount // 1) if amount.is_finite() and amount >= 0 else None
 
 
 def _first(error: BaseException) -> Exception:

@@ -53,8 +53,11 @@ async def started(
     complaints: deque[str],
     too_long: Callable[[], None],
 ) -> AsyncIterator[Any]:
-    """The transport of a process that is ended with it; its command is sought beside our interpreter, then in PATH. What the server says on its standard error goes to the log,
-    and the last lines into `complaints`; `too_long` is told of a message that is longer than any may be."""
+    """The transport of a process that is ended with it; its command is sought beside our interpreter, then in PATH.
+
+    What the server says on its standard error goes to the log, and the last lines into `complaints`; `too_long` is
+    called for a message that is longer than any may be.
+    """
     _too_long.set(too_long)
     stdio.TextReceiveStream = _Bounded  # type: ignore[attr-defined]
     beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))

@@ -1,0 +1,287 @@
+"""Requests with MCP tools, end to end: the model calls, the tool runs, the model is asked again; plain and streamed,
+on both lanes. What leaves for the model is looked at, and so is what the client sees."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from scribe_router.errors import BudgetExceeded, InvalidRequest, RequestError, StreamError, Unavailable, UpstreamError
+from scribe_router.exchange import Call, Json, Principal, Receipt, usd
+from scribe_router.router import Router
+from scribe_router.sandbox import Sandbox
+from scribe_router.stream import AnswerStream
+from scribe_router.upstream.assembly import Assembly
+from tests.mcp.servers import executed, stdio
+from tests.support.yaml_text import registry_from
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ENTRY = """
+  - model_name: {name}
+    litellm_params: {{model: {model}, api_base: BASE{path}, api_key: k}}
+    model_info: {{input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6}}"""
+BEHAVIOURS = ("tool", "tools-2", "rounds-3", "rounds-99", "tool+think", "tool+aloud", "tools-9", "echo", "error-500")
+LANES = {"wire": ("openai/", "/v1"), "litellm": ("anthropic/", "/anthropic")}
+CONFIG = "model_list:" + "".join(
+    ENTRY.format(name=f"{lane}-{each}", model=wire + each, path=path)
+    for lane, (wire, path) in LANES.items()
+    for each in BEHAVIOURS
+)
+ASK = [{"role": "user", "content": "look it up"}]
+SEARCH = 1_000_000  # nano-dollars, by the policy below
+OWN = {
+    "type": "function",
+    "function": {"name": "mine", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}}},
+}
+STRANGER = Principal("key-of-bob", "bob", "others")
+ANALYST = Principal("key-of-ann", "ann", "analysts")
+
+
+class Desk:
+    """A router with the sandbox's MCP server, and what both received."""
+
+    def __init__(self, router: Router, sandbox: Sandbox, record: Path) -> None:
+        self.router, self.sandbox, self.record = router, sandbox, record
+
+    async def ask(
+        self, model: str, *, stream: bool = False, who: Principal | None = None, **body: Any
+    ) -> tuple[Json, Receipt]:
+        """The whole answer, however it came, and its receipt."""
+        options = {"include_usage": True}
+        asked = {"model": model, "messages": ASK, "mcp_tools": ["box__web_search"], "stream": stream, **body}
+        call = Call("chat", {**asked, "stream_options": options} if stream else asked)
+        answer = await (self.router.serve(call) if who is None else self.router.serve(call, who))
+        if not isinstance(answer, AnswerStream):
+            return answer.body, answer.exchange.receipt()
+        assembly = Assembly()
+        async for chunk in answer:
+            assembly.add(chunk)
+        return assembly.answer(), answer.exchange.receipt()
+
+    @property
+    def sent(self) -> list[Json]:
+        """The bodies that the models received."""
+        return [json.loads(each.body) for each in self.sandbox.received]
+
+    @property
+    def executed(self) -> list[str]:
+        return executed(self.record)
+
+    def forget(self) -> None:
+        self.sandbox.clear()
+        self.record.unlink(missing_ok=True)
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def one_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    folder = tmp_path_factory.mktemp("desk")
+    record = folder / "record"
+    prices = {"web_search": "0.001", "code_interpreter": "0.002", "priced": "0.01"}
+    row = stdio(record, price="free", prices=prices, reported=True, timeout_seconds=30)
+    policy = {
+        "servers": {"box": row, "away": {"url": "http://127.0.0.1:9/mcp", "price": "free"}},
+        "groups": {"research": {"tools": ["box__web_search"], "teams": ["analysts"]}},
+        "rounds": 5,
+    }
+    async with Sandbox() as sandbox:
+        text = CONFIG.replace("BASE", sandbox.url)
+        policies = {"mcp": json.dumps(policy), "store": "ledger: sqlite:ledger.db\njournal: journal.jsonl"}
+        router = Router(registry_from(folder, text, policies))
+        yield Desk(router, sandbox, record)
+        await router.aclose()
+
+
+@pytest.fixture
+def desk(one_desk: Desk) -> Desk:
+    one_desk.forget()
+    return one_desk
+
+
+both = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+lanes = pytest.mark.parametrize("lane", LANES)
+
+
+@both
+@lanes
+async def test_the_model_gets_what_the_tool_said(desk: Desk, lane: str, *, stream: bool) -> None:
+    answer, receipt = await desk.ask(f"{lane}-tool", stream=stream)
+    said = answer["choices"][0]
+    assert (said["message"]["content"], said["finish_reason"]) == ("the first result for look it up", "stop")
+    assert "tool_calls" not in said["message"]
+    assert desk.executed == ["web_search"]
+    assert (receipt.attempts, receipt.tool_calls, receipt.tool_cost) == (2, 1, SEARCH)
+    first, second = desk.sent
+    assert [each.get("name") or each["function"]["name"] for each in first["tools"]] == ["box__web_search"]
+    assert not {"mcp_tools", "tool_choice"} & (first.keys() | second.keys())
+    assert len(second["messages"]) == 3
+
+
+@both
+@lanes
+async def test_the_cost_is_that_of_all_rounds_and_tools_and_the_ledgers(desk: Desk, lane: str, *, stream: bool) -> None:
+    answer, receipt = await desk.ask(
+        f"{lane}-tools-2", stream=stream, mcp_tools=["box__web_search", "box__code_interpreter"]
+    )
+    usage = answer["usage"]
+    tokens = usage["prompt_tokens"] * 1_000 + usage["completion_tokens"] * 2_000
+    assert receipt.tool_cost == 3_000_000
+    assert receipt.cost == tokens + 3_000_000
+    await desk.router.ledger.flush()
+    rows = await desk.router.ledger.rows(exchange=receipt.request_id)
+    assert sum(row["cost"] for row in rows) == receipt.cost
+    tools = {row["tool"]: row for row in rows if row["tool"]}
+    assert {name: row["cost"] for name, row in tools.items()} == {
+        "box__web_search": 1_000_000,
+        "box__code_interpreter": 2_000_000,
+    }
+    one = tools["box__web_search"]
+    assert (one["provider"], one["deployment"], one["outcome"], one["mark"]) == ("mcp", "box", "answered", "computed")
+    assert one["raw_usage"]["price"] == "table"
+    assert one["raw_usage"]["arguments"] == one["price"]["arguments"]
+    assert one["closed"] >= one["opened"]
+    assert {row["state"] for row in rows} == {"settled"}
+    assert await desk.router.ledger.check() == []
+
+
+@both
+@lanes
+async def test_as_many_rounds_as_the_model_wants(desk: Desk, lane: str, *, stream: bool) -> None:
+    answer, receipt = await desk.ask(f"{lane}-rounds-3", stream=stream)
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert desk.executed == ["web_search"] * 3
+    assert (receipt.attempts, receipt.tool_cost) == (4, 3 * SEARCH)
+    assert [each for each in receipt.warnings if "same arguments" in each] == [
+        "box__web_search was called 3 times with the same arguments"
+    ]
+
+
+@both
+async def test_in_the_last_round_nothing_may_be_called(desk: Desk, *, stream: bool) -> None:
+    answer, receipt = await desk.ask("wire-rounds-99", stream=stream)
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert [each.get("tool_choice") for each in desk.sent] == [None] * 4 + ["none"]
+    assert (receipt.attempts, receipt.tool_calls) == (5, 4)
+
+
+@both
+@lanes
+async def test_what_is_said_beside_calls_is_the_same_plain_and_streamed(desk: Desk, lane: str, *, stream: bool) -> None:
+    answer, _ = await desk.ask(f"{lane}-tool+aloud", stream=stream)
+    assert answer["choices"][0]["message"]["content"] == "look it up\n\nthe first result for look it up"
+
+
+@both
+@lanes
+async def test_thinking_survives_the_rounds(desk: Desk, lane: str, *, stream: bool) -> None:
+    answer, _ = await desk.ask(f"{lane}-tool+think", stream=stream)
+    thought = "".join(f"step-{number} " for number in range(1, 11))
+    assert answer["choices"][0]["message"]["reasoning_content"] == f"{thought}\n\n{thought}"
+    turn = desk.sent[1]["messages"][1]
+    if lane == "litellm":
+        assert turn["content"][0] == {"type": "thinking", "thinking": thought, "signature": "c2FuZGJveC1zaWduYXR1cmU="}
+    hidden, _ = await desk.ask(f"{lane}-tool+think", stream=stream, hide_thinking=True)
+    assert "reasoning_content" not in hidden["choices"][0]["message"]
+    assert desk.sent[3]["messages"][1]["content"] == turn["content"], "hidden from the client, not from the model"
+
+
+@both
+async def test_a_turn_with_calls_of_both_runs_none_of_ours(desk: Desk, *, stream: bool) -> None:
+    answer, receipt = await desk.ask("wire-tools-9", stream=stream, tools=[OWN])
+    choice = answer["choices"][0]
+    names = [each["function"]["name"] for each in choice["message"]["tool_calls"]]
+    assert (sorted(names), choice["finish_reason"]) == (["box__web_search", "mine"], "tool_calls")
+    assert (desk.executed, receipt.tool_calls) == ([], 0)
+    assert desk.sent[0]["parallel_tool_calls"] is False
+
+
+@both
+async def test_the_clients_own_tools_are_the_clients(desk: Desk, *, stream: bool) -> None:
+    answer, _ = await desk.ask("wire-tool", stream=stream, tools=[OWN])
+    call = answer["choices"][0]["message"]["tool_calls"][0]
+    assert (call["function"], answer["choices"][0]["finish_reason"]) == (
+        {"name": "mine", "arguments": '{"a": "look it up"}'},
+        "tool_calls",
+    )
+    assert desk.executed == []
+
+
+@both
+async def test_a_tool_that_is_forced_is_forced_once(desk: Desk, *, stream: bool) -> None:
+    answer, _ = await desk.ask("wire-echo", stream=stream, tool_choice="required")
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert [each.get("tool_choice") for each in desk.sent] == ["required", None]
+
+
+@both
+async def test_a_failed_tool_is_the_models_to_read(desk: Desk, *, stream: bool) -> None:
+    answer, receipt = await desk.ask("wire-tool", stream=stream, mcp_tools=["box__fail"])
+    assert answer["choices"][0]["message"]["content"] == "look it up"  # what `fail` was given to say
+    assert (desk.executed, receipt.tool_cost) == (["fail"], 0)
+
+
+async def test_a_price_that_a_server_reports_counts_up_to_ours(desk: Desk) -> None:
+    """The model gives it 0, or a text that is no price; here the tool itself is asked."""
+    from scribe_router.mcp_report import call
+    from scribe_router.exchange import LOCAL, Exchange
+
+    rounds = desk.router._rounds
+    assert rounds is not None
+    for said, cost, mark in (
+        (0.004, 4_000_000, "reported"),
+        (5, 10_000_000, "reported"),
+        ("x", 10_000_000, "computed"),
+    ):
+        exchange = Exchange("ex-1", Call("chat", {}), LOCAL, "v", 0.0)
+        await call(desk.router.registry.mcp, rounds._tools, exchange, "box__priced", {"usd": said})
+        assert [(each.cost, each.mark) for each in exchange.tools] == [(cost, mark)]
+
+
+async def test_a_key_without_the_group_sees_no_tool_and_cannot_guess_one(desk: Desk) -> None:
+    answer, _ = await desk.ask("wire-tool", who=ANALYST)
+    assert answer["choices"][0]["message"]["content"] == "the first result for look it up"
+    desk.forget()
+    for name in ("box__web_search", "box", "research", "box__no_such"):
+        with pytest.raises(InvalidRequest, match=f"there is no MCP tool, server or group {name} that this request"):
+            await desk.ask("wire-tool", who=STRANGER, mcp_tools=[name])
+    assert (desk.sent, desk.executed) == ([], [])
+    await desk.ask("wire-tool", who=STRANGER, mcp_tools=["*"])
+    assert "tools" not in desk.sent[0]
+    # A model that names a tool which was not offered gets nowhere: its call is the caller's to make.
+    history = [{"role": "user", "content": "x"}]
+    answer, _ = await desk.ask("wire-tool", who=ANALYST, messages=history, mcp_tools=["research"])
+    assert desk.executed == ["web_search"]
+
+
+@both
+async def test_a_server_that_is_away(desk: Desk, *, stream: bool) -> None:
+    with pytest.raises(Unavailable) as refused:
+        await desk.ask("wire-tool", stream=stream, mcp_tools=["away__web"])
+    assert refused.value.code == "mcp_unavailable"
+    _, receipt = await desk.ask("wire-tool", stream=stream, mcp_tools=["box__web_search", "*"])
+    assert "MCP server away cannot be asked now, so its tools are missing" in receipt.warnings
+
+
+@both
+async def test_errors_before_anything_is_said_are_plain_errors(desk: Desk, *, stream: bool) -> None:
+    for body in ({"mcp_tools": ["nothing"]}, {"n": 2}, {"mcp_tools": "box"}):
+        with pytest.raises(InvalidRequest):
+            await desk.ask("wire-tool", stream=stream, **body)
+    with pytest.raises(UpstreamError):
+        await desk.ask("wire-error-500", stream=stream)
+    assert desk.executed == []
+
+
+async def test_the_journal_has_one_line_with_the_tools(desk: Desk) -> None:
+    _, receipt = await desk.ask("wire-tool")
+    journal = Path(str(desk.router.registry.store.journal)).read_text().splitlines()
+    lines = [each for each in map(json.loads, journal) if each["id"] == receipt.request_id]
+    assert len(lines) == 1
+    assert [(each["function"], each["cost"], each["outcome"]) for each in lines[0]["tools"]] == [
+        ("box__web_search", SEARCH, "answered")
+    ]
+    assert len(lines[0]["attempts"]) == 2
+    assert lines[0]["cost_usd"] == usd(receipt.cost or 0)
