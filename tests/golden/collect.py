@@ -26,7 +26,7 @@ from tests.golden.cases import ROOT, Case, default, levels, written
 from tests.golden.tunnel import Tunnel, tunnelling
 
 LANES: tuple[Lane, ...] = ("wire", "litellm")
-SECONDS = 300
+SECONDS = 600
 Arrived = dict[str, dict[str, Any]]
 
 
