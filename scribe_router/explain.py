@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from scribe_router.exchange import usd
 from scribe_router.plan import Candidate, Plan
 from scribe_router.policies.prices import Price
-from scribe_router.policies.reasoning import encode
+from scribe_router.policies.reasoning import encode, yielding
 from scribe_router.policies.routing import WEIGHTED
 from scribe_router.registry import Deployment, Registry
 
@@ -83,10 +83,13 @@ def _reason(candidate: Candidate) -> str:
 
 
 def _effort(deployment: Deployment, plan: Plan) -> tuple[str, str]:
-    """(what is written into the body, what it stands for) below the deployment's usual output cap."""
-    if deployment.family is None or plan.facts.wish is None:
+    """(what is written into the body, what it stands for) below the request's output cap, or the usual one."""
+    family, wish = deployment.family, plan.facts.wish
+    if family is None or wish is None:
         return "as it was asked", "it is not known how this model is told"
-    encoded = encode(deployment.family, plan.facts.wish, deployment.default_output_cap)
+    encoded = encode(family, wish, plan.facts.cap or deployment.cap_for(wish))
+    if plan.facts.forces_tool and family.forces(thinking=encoded.level != "none") == "unthinking":
+        encoded = yielding(family)
     fields = ", ".join(f"{name}: {json.dumps(value)}" for name, value in encoded.fields.items()) or "nothing"
     return fields, f"{encoded.level}; {encoded.degraded}" if encoded.degraded else encoded.level
 

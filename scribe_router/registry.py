@@ -25,7 +25,7 @@ from scribe_router.policies.parameters import known_elsewhere
 from scribe_router.policies.prices import Price, dearest
 from scribe_router.policies.providers import PromptCaching, Search, TextCompletions
 from scribe_router.policies.quirks import Quirk
-from scribe_router.policies.reasoning import CONTROLS, Family
+from scribe_router.policies.reasoning import CONTROLS, VISIBLE, Asked, Family
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
@@ -133,6 +133,13 @@ class Deployment:
             params=MappingProxyType(params),
             quirks=(*self.quirks, Quirk(never=row.never)),
         )
+
+    def cap_for(self, wish: Asked | None) -> int:
+        """The output cap (tokens) of a request that names none: the usual one, above the tokens that it wants thought,
+        never above the model's."""
+        usual = self.default_output_cap
+        wanted = wish.budget + VISIBLE if wish is not None and wish.budget else 0
+        return min(max(usual, wanted), self.max_output or usual)
 
     @property
     def named_for_litellm(self) -> str:
