@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from scribe_router import __version__
+from scribe_router.cli_experiment import experiment
 from scribe_router.cli_ledger import ledger
 from scribe_router.cli_models import models
 from scribe_router.cli_options import AsSandbox, Config, EnvFile, Policies, fail, load, place, registry
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(experiment, name="experiment")
 app.add_typer(ledger, name="ledger")
 app.add_typer(models, name="models")
 app.add_typer(prices, name="prices")
@@ -139,7 +141,7 @@ def explain(
     """Say why a request would go where, by the code that routes. Sends nothing."""
     from datetime import UTC, datetime
 
-    from scribe_router.exchange import Api, Call
+    from scribe_router.exchange import LOCAL, Api, Call
     from scribe_router.explain import describe
     from scribe_router.facts import allowed, facts
     from scribe_router.names import did_you_mean
@@ -157,7 +159,7 @@ def explain(
     try:
         call, _ = allowed(Call(wanted, body), found.features)
         snapshot = Snapshot(datetime.now(UTC).date(), seed)
-        typer.echo(describe(plan(facts(call, found.effort, found.routing), found, snapshot), found))
+        typer.echo(describe(plan(facts(call, found.effort, found.routing, LOCAL.user), found, snapshot), found))
     except RequestError as error:
         fail(f"{error.code}: {error.message}")
 

@@ -158,6 +158,22 @@ class Charge:
         return f"{self.limit}|{self.scope}|{self.window}"
 
 
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """The arm of an experiment that a request is in: what serves it, the part of all units that it has, and the unit as
+    a digest."""
+
+    experiment: str
+    arm: str
+    model: str
+    share: float
+    unit: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.experiment}={self.arm}"
+
+
 Rate = Literal["requests", "tokens", "concurrent"]  # the first two in any minute
 
 
@@ -257,7 +273,7 @@ class Exchange:
 
     `cache` says where the answer came from, where one may come from the cache. `callers` are the exchanges that still
     wait for what this one does: its own, and those of identical requests. `allowances` are those of its caller's
-    tightest limits of rate.
+    tightest limits of rate, `exposure` is the arm of the experiment that its name is under.
     """
 
     id: str
@@ -274,6 +290,7 @@ class Exchange:
     allowances: dict[Rate, Allowance] = field(default_factory=dict)
     cache: Cached | None = None
     callers: set[str] = field(default_factory=set)
+    exposure: Exposure | None = None
 
     def __post_init__(self) -> None:
         self.callers.add(self.id)
@@ -308,6 +325,7 @@ class Exchange:
             warnings=tuple(self.warnings),
             allowances=self.allowances,
             upstream_limits=served.upstream_limits if served else {},
+            experiment=self.exposure.label if self.exposure else None,
         )
 
 
@@ -320,7 +338,7 @@ class Receipt:
     effort that was asked for and what was sent, `upstream_provider` who served behind a router of others' models,
     `cache` whether the answer is a stored one (`hit`), that of an identical request (`shared`) or neither (`miss`;
     None: it cannot be). `allowances` are what the caller's limits of rate leave, `upstream_limits` what the provider
-    said of its own, as far as the lane sees it.
+    said of its own, as far as the lane sees it. `experiment` is the experiment and the arm, as `name=arm`.
     """
 
     request_id: str
@@ -339,6 +357,7 @@ class Receipt:
     warnings: tuple[str, ...] = ()
     allowances: Mapping[Rate, Allowance] = field(default_factory=dict)
     upstream_limits: Mapping[str, str] = field(default_factory=dict)
+    experiment: str | None = None
 
     @property
     def cost_usd(self) -> str | None:

@@ -57,11 +57,19 @@ def _question(plan: Plan, registry: Registry) -> str:
         f"for {plan.facts.optimize_for}" if plan.facts.optimize_for else "",
         f"ordered by {plan.strategy}" if plan.strategy != WEIGHTED else "",
         f"provider {plan.facts.provider}" if plan.facts.provider else "",
+        _arm(plan),
         f"lane {plan.facts.lane}" if plan.facts.lane else "",
         "" if plan.facts.fallback_enabled else "without fallbacks",
         f"configuration {registry.version}",
     ]
     return f"{' -> '.join(dict.fromkeys(steps))} ({kind}): {', '.join(filter(None, wishes))}"
+
+
+def _arm(plan: Plan) -> str:
+    found = plan.exposure
+    if found is None:
+        return ""
+    return f"arm {found.arm} ({found.share:.1%} of units) of {found.experiment} for the unit {found.unit}"
 
 
 def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, ...]:

@@ -97,6 +97,7 @@ def record(exchange: Exchange) -> Json:
         },
         "attempts": [_attempt(attempt) for attempt in exchange.attempts],
         "cache": exchange.cache,
+        "experiment": None if exchange.exposure is None else asdict(exchange.exposure),
         "warnings": exchange.warnings,
         "outcome": exchange.outcome,
         "cost_usd": None if exchange.cost is None else usd(exchange.cost),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from scribe_router.exchange import Category, Lane, OptimizeFor
+from scribe_router.exchange import Category, Exposure, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
 from scribe_router.names import matched
 from scribe_router.policies.access import AccessPolicy
@@ -17,6 +17,7 @@ from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import Migration
@@ -218,6 +219,7 @@ class Registry:
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
     breaker: BreakerPolicy | None = None
     cache: CachePolicy = field(default_factory=CachePolicy)
+    experiments: ExperimentsPolicy = field(default_factory=ExperimentsPolicy)
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -243,6 +245,10 @@ class Registry:
         target, named = self.resolve(name), self.routing.strategies
         of_group = self.groups[target].strategy if target in self.groups else WEIGHTED
         return named.get(name) or named.get(target) or of_group
+
+    def exposure(self, name: str, unit: str) -> Exposure | None:
+        """The arm of a unit in the experiment on a name, else on what an alias stands for."""
+        return self.experiments.exposure((name, self.resolve(name)), unit)
 
     def members(self, name: str) -> tuple[tuple[str, ...], ...]:
         """The models behind a model's or group's name, in tiers; empty when nobody has the name."""

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unicodedata import category
 
+from scribe_router import feedback
 from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
 from scribe_router.attempts import Attempts
@@ -35,14 +36,16 @@ from scribe_router.errors import (
     UpstreamRateLimited,
 )
 from scribe_router.exchange import LOCAL, AttemptFailed, Call, Exchange, Json, Principal
-from scribe_router.facts import allowed, facts
+from scribe_router.facts import Facts, allowed, facts
 from scribe_router.journal import Journal, summary
 from scribe_router.limiter import Limiter
 from scribe_router.outcome import error_for, limited, refused
 from scribe_router.plan import Plan, Snapshot, plan
+from scribe_router.policies.access import administers
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
 from scribe_router.registry import Registry
+from scribe_router.requested import exposure
 from scribe_router.state import State
 from scribe_router.stores import open_ledger, open_windows
 from scribe_router.stores.contract import Ledger, StoreUnavailable
@@ -98,17 +101,28 @@ class Router(PythonApi):
             task.add_done_callback(_abandon)
             raise
 
-    def plan(self, call: Call, *, seed: int | None = None) -> Plan:
+    def plan(self, call: Call, *, seed: int | None = None, principal: Principal = LOCAL) -> Plan:
         """The plan of a call, as `serve` would walk it. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
         seed, now = self._random.getrandbits(32) if seed is None else seed, self._clock()
         call, _ = allowed(call, self.registry.features)
-        known = facts(call, self.registry.effort, self.registry.routing)
-        today, seen, full = datetime.fromtimestamp(now, UTC).date(), self.state, self.limiter.full()
+        known = self._facts(call, principal)
+        today, seen, full = _day(now), self.state, self.limiter.full()
         return plan(known, self.registry, Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full))
+
+    async def report(self, body: Json, principal: Principal = LOCAL) -> Json:
+        """Keep what a client says of an answer under an experiment. Raises a `RequestError`."""
+        said = feedback.read(body)
+        try:
+            return await feedback.keep(self.ledger, said, principal, administers=administers(principal))
+        except StoreUnavailable as error:
+            raise Unavailable(str(error), retry_after=1.0) from error
 
     def health(self) -> list[Json]:
         """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure."""
         return self.state.health(self.registry.deployments.values(), self._clock())
+
+    def _facts(self, call: Call, principal: Principal) -> Facts:
+        return facts(call, self.registry.effort, self.registry.routing, principal.user or principal.name)
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
         options = call.options
@@ -144,6 +158,9 @@ class Router(PythonApi):
 
     async def _answered(self, exchange: Exchange) -> Answer | AnswerStream:
         """From the cache, from an identical request that is under way, or from upstream."""
+        if self.registry.experiments.experiments:  # an answer from the cache has no plan, and belongs to an arm too
+            known = self._facts(exchange.call, exchange.principal)
+            exchange.exposure = exposure(known, self.registry, _day(exchange.opened))
         deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
         found = await self._cache.serve(exchange, deadline, lambda: self._planned(exchange, deadline), self._spawn)
         return self._replay(exchange, found) if isinstance(found, Tape) else found
@@ -153,7 +170,7 @@ class Router(PythonApi):
         waits = self.registry.breaker is not None and self.registry.breaker.all_open == "wait"
         while True:
             try:
-                exchange.plan = self.plan(exchange.call)
+                exchange.plan = self.plan(exchange.call, principal=exchange.principal)
                 if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
                     self._turns[exchange.plan.model] += 1
                 exchange.warnings += [each for each in exchange.plan.warnings if each not in exchange.warnings]
@@ -210,7 +227,7 @@ class Router(PythonApi):
             return None
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
-            way = self.plan(cheaper)
+            way = self.plan(cheaper, principal=exchange.principal)
         except (ModelNotFound, InvalidRequest, CircuitOpen):  # it is for another api, lacks the effort, keeps failing
             return None
         fresh = tuple(each for each in way.candidates if each.deployment not in tried)
@@ -269,6 +286,10 @@ class Router(PythonApi):
         self.ledger.close()
         self._windows.close()
         self.journal.close()
+
+
+def _day(moment: float) -> date:
+    return datetime.fromtimestamp(moment, UTC).date()
 
 
 def _abandon(task: "asyncio.Task[Any]") -> None:

@@ -35,6 +35,7 @@ HEADERS = {
     "x-scribe-output-cap": "the output cap written upstream, and `default` or `clamped` when the router chose it",
     "x-scribe-effort": "the reasoning that was asked for and what was sent: `requested=max; sent=high; degraded: ...`",
     "x-scribe-cache": "`hit` (stored before), `shared` (an identical request was under way), `miss`; none: never kept",
+    "x-scribe-experiment": "the experiment and its arm, `name=arm`; what served is in `x-scribe-deployment`",
     "x-scribe-warning": "old model names and other notes; repeated",
     "x-should-retry": "`false` where another try cannot succeed soon",
     "retry-after": "seconds until another try makes sense",

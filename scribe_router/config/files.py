@@ -23,6 +23,7 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
@@ -44,6 +45,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "budgets": BudgetsPolicy,
     "cache": CachePolicy,
     "effort": EffortPolicy,
+    "experiments": ExperimentsPolicy,
     "features": FeaturesPolicy,
     "limits": LimitsPolicy,
     "retries": RetriesPolicy,

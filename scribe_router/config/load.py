@@ -9,6 +9,7 @@ from typing import Any
 
 from scribe_router.config.chains import Chains
 from scribe_router.config.deployments import Compiler, Known, left_out
+from scribe_router.config.experiments import check_experiments
 from scribe_router.config.files import KNOWLEDGE, POLICIES, Files
 from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import Prices
@@ -33,6 +34,7 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
@@ -105,6 +107,8 @@ class _Building:
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
         self.cache, self.cache_file = files.policy("cache", CachePolicy)
         self.effort, self.effort_file = files.policy("effort", EffortPolicy)
+        experiments, self.experiments_file = files.policy("experiments", ExperimentsPolicy)
+        self.experiments = experiments or ExperimentsPolicy()
         self.features, _ = files.policy("features", FeaturesPolicy)
         limits, self.limits_file = files.policy("limits", LimitsPolicy)
         self.limits = limits or LimitsPolicy()
@@ -182,6 +186,7 @@ class _Building:
                     self.effort_file.report(("defaults", name), f"there is no model or provider {name}{hint}", key=True)
         if self.routing is not None:
             check_routing(self.routing, self.routing_file, names, self._abilities())
+        check_experiments(self.experiments, self.experiments_file, names)
         if self.access is not None and self.access.on_missing_key == "error":
             for each in (*deployments, *(wildcard.row for wildcard in names.wildcards)):
                 if each.missing:
@@ -211,6 +216,7 @@ class _Building:
             access=self.access,
             store=_store(self.store or StoreSettings(), self.files.path.parent.absolute()),
             effort=self.effort or EffortPolicy(),
+            experiments=self.experiments,
             strategies=MappingProxyType(strategies),
             features=self.features or FeaturesPolicy(),
             limits=self.limits,

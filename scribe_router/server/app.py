@@ -77,6 +77,11 @@ def _routes(router: Router) -> APIRouter:
     async def embeddings(request: Request) -> Response:
         return await _serve(router, "embeddings", request)
 
+    @routes.post("/experiments/outcome")
+    async def outcome(request: Request) -> Json:
+        principal: Principal = getattr(request.state, "principal", LOCAL)
+        return await router.report(await _body(request), principal)
+
     @routes.get("/models")
     async def models() -> Json:
         return {"object": "list", "data": offers(router.registry)}

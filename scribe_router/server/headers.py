@@ -21,6 +21,7 @@ def answer_headers(receipt: Receipt, *, stream: bool = False) -> list[tuple[str,
         "x-scribe-output-cap": _cap(receipt),
         "x-scribe-effort": receipt.effort,
         "x-scribe-cache": receipt.cache,
+        "x-scribe-experiment": receipt.experiment,
     }
     headers = [(name, safe(str(value))) for name, value in values.items() if value is not None]
     headers += _limits(receipt.allowances)
