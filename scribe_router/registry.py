@@ -26,6 +26,7 @@ from scribe_router.policies.prices import Price, dearest
 from scribe_router.policies.providers import PromptCaching, Search, TextCompletions
 from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import CONTROLS, Family
+from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
@@ -211,6 +212,7 @@ class Registry:
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
     breaker: BreakerPolicy | None = None
     cache: CachePolicy = field(default_factory=CachePolicy)
+    redaction: RedactionPolicy | None = None
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
