@@ -1,7 +1,6 @@
 """The command line: arguments in, text out. Decides nothing; `check`, `explain` and `models` finish without LiteLLM."""
 
 import json
-import logging
 import os
 import shutil
 import sys
@@ -45,6 +44,7 @@ def serve(
     env_file: EnvFile = None,
 ) -> None:
     """Run the proxy: OpenAI's API on this machine, every model of the configuration behind it."""
+    from scribe_router.logs import log_requests
     from scribe_router.sandbox import SandboxThread
     from scribe_router.server import boot
 
@@ -52,7 +52,7 @@ def serve(
     os.environ[boot.CONFIG] = str(found_config.absolute())  # worker processes read it
     if folder is not None:
         os.environ[boot.POLICIES] = str(folder.absolute())
-    _log_requests()
+    log_requests()
     fake = SandboxThread() if sandbox else None
     try:
         if fake is not None:
@@ -249,12 +249,6 @@ def _request(path: Path | None) -> dict[str, Any]:
     if not isinstance(body, dict):
         fail(f"{path}: expected a JSON object, a request's body")
     return body
-
-
-def _log_requests() -> None:
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    logging.getLogger("scribe_router").setLevel(logging.INFO)
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns when a client hangs up
 
 
 def _say_hello(registry: Any, host: str, port: int) -> None:

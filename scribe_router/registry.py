@@ -27,6 +27,7 @@ from scribe_router.policies.prices import Price, dearest
 from scribe_router.policies.providers import PromptCaching, Search, TextCompletions
 from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import CONTROLS, VISIBLE, Asked, Family
+from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
@@ -220,6 +221,7 @@ class Registry:
     breaker: BreakerPolicy | None = None
     cache: CachePolicy = field(default_factory=CachePolicy)
     experiments: ExperimentsPolicy = field(default_factory=ExperimentsPolicy)
+    redaction: RedactionPolicy | None = None
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -44,12 +44,13 @@ from scribe_router.plan import Plan, Snapshot, plan
 from scribe_router.policies.access import administers
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
+from scribe_router.redaction import Redaction
 from scribe_router.registry import Registry
 from scribe_router.requested import exposure
 from scribe_router.state import State
 from scribe_router.stores import open_ledger, open_windows
 from scribe_router.stores.contract import Ledger, StoreUnavailable
-from scribe_router.stream import Answer, AnswerStream, Tape, replayed
+from scribe_router.stream import Answer, AnswerStream, Tape, replayed, restored
 from scribe_router.walk import Step, Walk
 
 log = logging.getLogger("scribe_router.router")
@@ -78,8 +79,9 @@ class Router(PythonApi):
         self._windows = open_windows(registry.store.url, clock)
         self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
         self.state = State(registry.breaker, registry.deployments)
+        self._redaction = Redaction(registry.redaction, secrets.token_bytes(32))
         self._attempts = Attempts(
-            registry, accounts, self.limiter, self.state, clock, spawn=self._spawn, close=self._close
+            registry, accounts, self.limiter, self.state, self._redaction, clock, spawn=self._spawn, close=self._close
         )
         self._turns: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -140,7 +142,8 @@ class Router(PythonApi):
             exchange.warnings += admit(exchange.call.api, exchange.call.body)
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
-            answer = await self._answered(exchange)
+            exchange.call, private = self._redaction.request(exchange.call)
+            answer = restored(await self._answered(exchange), private)
         except RequestError as error:
             self._refused(exchange, error)
             raise

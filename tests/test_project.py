@@ -58,6 +58,7 @@ RULES = [
             "scribe_router.litellm_names",
             "scribe_router.policies.schema",
             "scribe_router.policies.quirks",  # rows of providers.yaml
+            "scribe_router.patterns",
         ),
     ),
     *(
@@ -69,6 +70,17 @@ RULES = [
             ("the walk is pure", "walk.py"),
         )
     ),
+    *(
+        Rule(
+            name, part, (*PURE, "scribe_router.policies", "scribe_router.server"), ("scribe_router.policies.redaction",)
+        )
+        for name, part in (
+            ("what is private in a text is a pure question", "patterns"),
+            ("what is replaced is a pure question", "redaction.py"),
+            ("what can be said of a passage is a pure question", "passages.py"),
+        )
+    ),
+    Rule("patterns know texts only", "patterns", ("scribe_router",), ("scribe_router.patterns",)),
     Rule("the exchange knows its own facts only", "exchange.py", ("scribe_router",), ("scribe_router.plan",)),
     Rule(
         "stores do not know what a budget means",

@@ -29,6 +29,7 @@ from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
+from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 
@@ -48,6 +49,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "experiments": ExperimentsPolicy,
     "features": FeaturesPolicy,
     "limits": LimitsPolicy,
+    "redaction": RedactionPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
     "store": StoreSettings,

@@ -15,6 +15,7 @@ from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import Prices
 from scribe_router.config.limits import (
     check_downgrades,
+    check_kinds,
     check_money,
     check_only,
     check_pauses,
@@ -40,6 +41,7 @@ from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
+from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Strategy
@@ -113,6 +115,7 @@ class _Building:
         limits, self.limits_file = files.policy("limits", LimitsPolicy)
         self.limits = limits or LimitsPolicy()
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
+        self.redaction, self.redaction_file = files.policy("redaction", RedactionPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
         self.breaker, _ = files.policy("breaker", BreakerPolicy)
@@ -123,6 +126,8 @@ class _Building:
             check_pauses(self.retries, self.retries_file)
         if self.cache is not None and self.store is not None:
             check_servers(self.cache, self.cache_file, self.store.ledger)
+        if self.redaction is not None:
+            check_kinds(self.redaction, self.redaction_file)
         if self.config is None:
             return None
         deployments, wildcards = self._deployments(self.config)
@@ -221,6 +226,7 @@ class _Building:
             features=self.features or FeaturesPolicy(),
             limits=self.limits,
             breaker=self.breaker,
+            redaction=self.redaction,
             cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),

@@ -24,7 +24,8 @@ def mend() -> None:
     _keep_version(litellm().AnthropicConfig)
     _keep_body(litellm().AnthropicConfig)
     # It blocks the loop to ask localhost what a model can do, whatever machine serves it, and shows it the key.
-    OllamaModelInfo.get_runtime_model_info = _nothing_known
+    ollama: Any = OllamaModelInfo
+    ollama.get_runtime_model_info = _nothing_known
 
 
 def _keep_version(config: Any) -> None:
