@@ -267,9 +267,21 @@ class Attempt:
     upstream_limits: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A candidate that was sent nothing when its turn had come: the code of the refusal, and the reason."""
+
+    deployment: str
+    code: str
+    reason: str
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request from its arrival to its settled end.
+
+    `unplanned` says why there is no plan, `downgraded` are the plans that limits of money led to after it, and `passed`
+    the candidates that were sent nothing.
 
     `cache` says where the answer came from, where one may come from the cache. `callers` are the exchanges that still
     wait for what this one does: its own, and those of identical requests. `allowances` are those of its caller's
@@ -283,6 +295,9 @@ class Exchange:
     opened: float
     requested: str = ""
     plan: "Plan | None" = None
+    unplanned: str = ""
+    downgraded: list["Plan"] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     outcome: str = "open"

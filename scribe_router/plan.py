@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 from scribe_router.eligible import LEFT_OUT, Exclusion, exclusion, lane_of
 from scribe_router.errors import CircuitOpen, InvalidRequest, ModelNotFound
-from scribe_router.exchange import Category, Exposure, Lane, Level
-from scribe_router.facts import Facts
+from scribe_router.exchange import LOCAL, Call, Category, Exposure, Lane, Level, Principal
+from scribe_router.facts import Facts, allowed, facts
 from scribe_router.policies.breaker import CLOSED, Circuit
 from scribe_router.policies.experiments import EXPERIMENT
 from scribe_router.policies.prices import bound
@@ -82,6 +82,19 @@ class Plan:
     exposure: Exposure | None = None
 
 
+def facts_of(call: Call, registry: Registry, who: Principal) -> Facts:
+    """The facts of a call that `who` makes, under the policies of a registry."""
+    return facts(call, registry.effort, registry.routing, who.user or who.name)
+
+
+def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal = LOCAL) -> Plan:
+    """The plan of a call as the router walks it and `explain` prints it. Raises what `plan` raises, and
+    `InvalidRequest` for what is switched off."""
+    call, taken_out = allowed(call, registry.features)
+    found = plan(facts_of(call, registry, who), registry, snapshot)
+    return replace(found, warnings=(*taken_out, *found.warnings)) if taken_out else found
+
+
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     """The plan of a request. Raises `ModelNotFound` (with the nearest name), `InvalidRequest` and `CircuitOpen`."""
     asked, mode = without_mode(asked_name(request, registry), registry)
@@ -104,7 +117,7 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     early = {each.deployment for each in candidates if each.early}
     return Plan(
         facts=request,
-        snapshot=replace(snapshot, load=planner.load, turns=planner.turns, circuits=planner.circuits),
+        snapshot=planner.looked_at(each.deployment for each in candidates),
         requested=name,
         model=target,
         candidates=candidates,
@@ -140,6 +153,11 @@ class _Planner:
         self.turns: dict[str, int] = {}
         self.circuits: dict[str, Circuit] = {}
         self._open: dict[str, Candidate] = {}
+
+    def looked_at(self, candidates: Iterable[str]) -> Snapshot:
+        """The part of the snapshot that the plan was made from, and those of the candidates that are full."""
+        full = {each: self.snapshot.full[each] for each in candidates if each in self.snapshot.full}
+        return replace(self.snapshot, load=self.load, turns=self.turns, circuits=self.circuits, full=full)
 
     def primary(self, name: str, exposure: Exposure | None) -> list[Candidate]:
         """The candidates behind what was asked for; those of the preferred provider first. In an experiment those of

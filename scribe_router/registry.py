@@ -184,8 +184,23 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of the journal is kept: `files` of `most` bytes each, and no line for longer than `seconds`."""
+
+    most: int = 100_000_000
+    files: int = 5
+    seconds: float = 7 * 86_400.0
+
+    @property
+    def span(self) -> float:
+        """How long one file is written to, so that they suffice for the whole time."""
+        return self.seconds / max(1, self.files - 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
-    """Where state lives: `sqlite:PATH` (resolved against the configuration's folder); `journal` is a file or None.
+    """Where state lives: `sqlite:PATH` (resolved against the configuration's folder); `journal` is a file or None, of
+    which `keep` says how much stays.
 
     `fail` is what becomes of requests while the ledger is away; None leaves it to the limits.
     """
@@ -194,6 +209,7 @@ class Store:
     journal: str | None = None
     durability: Durability = "normal"
     fail: Literal["closed", "open"] | None = None
+    keep: Keep = Keep()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unicodedata import category
 
 from scribe_router import feedback
@@ -35,12 +35,12 @@ from scribe_router.errors import (
     Unavailable,
     UpstreamRateLimited,
 )
-from scribe_router.exchange import LOCAL, AttemptFailed, Call, Exchange, Json, Principal
-from scribe_router.facts import Facts, allowed, facts
+from scribe_router.exchange import LOCAL, AttemptFailed, Call, Exchange, Json, Passed, Principal
+from scribe_router.facts import allowed
 from scribe_router.journal import Journal, summary
 from scribe_router.limiter import Limiter
 from scribe_router.outcome import error_for, limited, refused
-from scribe_router.plan import Plan, Snapshot, plan
+from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
 from scribe_router.policies.access import administers
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
@@ -56,6 +56,7 @@ from scribe_router.walk import Step, Walk
 log = logging.getLogger("scribe_router.router")
 requests = logging.getLogger("scribe_router.requests")
 DRAIN_SECONDS = 30.0
+R = TypeVar("R", bound=RequestError)
 
 
 class Router(PythonApi):
@@ -71,7 +72,8 @@ class Router(PythonApi):
     ) -> None:
         self.registry = registry
         self.ledger = ledger if ledger is not None else open_ledger(registry.store.url, registry.store.durability)
-        self.journal = Journal(Path(registry.store.journal) if registry.store.journal else None)
+        journal = Path(registry.store.journal) if registry.store.journal else None
+        self.journal = Journal(journal, clock=clock, keep=registry.store.keep)
         self._clock, self._random = clock, randomness or random.Random()  # noqa: S311  (spreads load, guards nothing)
         self.alerts = Alerts(self.ledger, registry.budgets, clock)
         accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
@@ -106,10 +108,9 @@ class Router(PythonApi):
     def plan(self, call: Call, *, seed: int | None = None, principal: Principal = LOCAL) -> Plan:
         """The plan of a call, as `serve` would walk it. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
         seed, now = self._random.getrandbits(32) if seed is None else seed, self._clock()
-        call, _ = allowed(call, self.registry.features)
-        known = self._facts(call, principal)
         today, seen, full = _day(now), self.state, self.limiter.full()
-        return plan(known, self.registry, Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full))
+        snapshot = Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full)
+        return plan_of(call, self.registry, snapshot, principal)
 
     async def report(self, body: Json, principal: Principal = LOCAL) -> Json:
         """Keep what a client says of an answer under an experiment. Raises a `RequestError`."""
@@ -122,9 +123,6 @@ class Router(PythonApi):
     def health(self) -> list[Json]:
         """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure."""
         return self.state.health(self.registry.deployments.values(), self._clock())
-
-    def _facts(self, call: Call, principal: Principal) -> Facts:
-        return facts(call, self.registry.effort, self.registry.routing, principal.user or principal.name)
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
         options = call.options
@@ -162,7 +160,7 @@ class Router(PythonApi):
     async def _answered(self, exchange: Exchange) -> Answer | AnswerStream:
         """From the cache, from an identical request that is under way, or from upstream."""
         if self.registry.experiments.experiments:  # an answer from the cache has no plan, and belongs to an arm too
-            known = self._facts(exchange.call, exchange.principal)
+            known = facts_of(exchange.call, self.registry, exchange.principal)
             exchange.exposure = exposure(known, self.registry, _day(exchange.opened))
         deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
         found = await self._cache.serve(exchange, deadline, lambda: self._planned(exchange, deadline), self._spawn)
@@ -173,7 +171,7 @@ class Router(PythonApi):
         waits = self.registry.breaker is not None and self.registry.breaker.all_open == "wait"
         while True:
             try:
-                exchange.plan = self.plan(exchange.call, principal=exchange.principal)
+                exchange.plan = self._first_plan(exchange)
                 if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
                     self._turns[exchange.plan.model] += 1
                 exchange.warnings += [each for each in exchange.plan.warnings if each not in exchange.warnings]
@@ -184,6 +182,13 @@ class Router(PythonApi):
                 seconds = error.retry_after or 0.0
                 if not waits or exchange.abandoned or not await self._paused(exchange, seconds, deadline):
                     raise
+
+    def _first_plan(self, exchange: Exchange) -> Plan:
+        try:
+            return self.plan(exchange.call, principal=exchange.principal)
+        except RequestError as error:
+            exchange.unplanned = error.message
+            raise
 
     async def _walk(self, exchange: Exchange, way: Plan, deadline: float) -> Answer | AnswerStream:
         """The attempt loop: which deployment next, when to wait, when to give up."""
@@ -202,13 +207,13 @@ class Router(PythonApi):
                     break
                 step = walk.failed(step.candidate, failure, self._random.random())
             except BudgetExceeded as refusal:
-                refusals.append(refusal)
+                refusals.append(_passed(exchange, step, refusal))
                 step = walk.refused() if refusal.elsewhere else None
                 if step is None and (cheaper := self._downgraded(exchange, refusal, walk.tried)) is not None:
                     walk, refusals = cheaper, []  # what is told is what the cheaper way would have cost
                     step = walk.start()
             except (CircuitOpen, UpstreamRateLimited, RateLimitExceeded) as refusal:  # what this deployment is at now
-                refusals.append(refusal.with_traceback(None))
+                refusals.append(_passed(exchange, step, refusal).with_traceback(None))
                 told = limited(refusal)
                 step = walk.failed(step.candidate, told, self._random.random()) if told else walk.refused()
             except RequestError as refusal:
@@ -236,6 +241,7 @@ class Router(PythonApi):
         fresh = tuple(each for each in way.candidates if each.deployment not in tried)
         if not fresh:
             return None
+        exchange.downgraded.append(way)
         exchange.warnings += [f"limit {refusal.limit} is short, so {name} serves", *way.warnings]
         via = f"downgrade by limit {refusal.limit}"
         way = replace(way, candidates=tuple(replace(each, via=via) for each in fresh))
@@ -293,6 +299,11 @@ class Router(PythonApi):
 
 def _day(moment: float) -> date:
     return datetime.fromtimestamp(moment, UTC).date()
+
+
+def _passed(exchange: Exchange, step: Step, refusal: R) -> R:
+    exchange.passed.append(Passed(step.candidate.deployment, refusal.code, refusal.message))
+    return refusal
 
 
 def _abandon(task: "asyncio.Task[Any]") -> None:

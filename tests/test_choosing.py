@@ -146,7 +146,8 @@ async def test_explain_says_what_each_candidate_would_be_told(way: list[str]) ->
 async def test_explain_reads_the_cap_and_the_tools_of_a_request(
     tmp_path: Path, request_of: dict[str, Any], told: str
 ) -> None:
-    (tmp_path / "request.json").write_text(json.dumps({"messages": [], **request_of}), encoding="utf-8")
+    body = {"messages": [{"role": "user", "content": "hello"}], **request_of}
+    (tmp_path / "request.json").write_text(json.dumps(body), encoding="utf-8")
     asked = ["explain", "qwen3.8-max", "--request", str(tmp_path / "request.json"), "--sandbox"]
     ran = CliRunner().invoke(app, [*asked, "--config", str(SHIPPED)])
     assert told in re.sub(" +", " ", ran.stdout)

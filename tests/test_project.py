@@ -35,6 +35,7 @@ PURE = (
     "scribe_router.config",
     "scribe_router.router",
 )
+FINISHED = ("litellm", "aiohttp", "scribe_router.router", "scribe_router.upstream", "scribe_router.stores")
 RULES = [
     Rule(
         "a policy decides from its arguments alone",
@@ -162,10 +163,15 @@ RULES = [
         ("litellm", "scribe_router"),
         ("scribe_router.sandbox",),
     ),
-    Rule(
-        "the journal knows finished exchanges only",
-        "journal.py",
-        ("litellm", "aiohttp", "scribe_router.router", "scribe_router.upstream", "scribe_router.stores"),
+    *(
+        Rule(
+            name, part, ("litellm", "aiohttp", "scribe_router.router", "scribe_router.upstream", "scribe_router.stores")
+        )
+        for name, part in (
+            ("the journal knows finished exchanges only", "journal.py"),
+            ("a record knows finished exchanges only", "record.py"),
+            ("what explains a past request cannot serve one", "explain_past.py"),
+        )
     ),
 ]
 ONLY_UPSTREAM = ("litellm", "aiohttp")

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,13 +133,15 @@ class Files:
                 close = f"{hint[:-1]}.yaml?" if hint else f"; there are {', '.join(sorted(known))}"
                 self._keep(Document(str(path))).report((), f"no policy has this name{close}")
 
-    def version(self) -> str:
-        """A short hash of everything that was read."""
+    def version(self, missing: Iterable[str]) -> str:
+        """A short hash of everything that was read, and of what is `missing` in the environment."""
         digest = hashlib.sha256()
         for document in self.documents:
             digest.update(json.dumps(document.data, sort_keys=True).encode())
         if self.price_map.own:
             digest.update(self.price_map.sha256.encode())
+        for each in missing:
+            digest.update(each.encode())
         return digest.hexdigest()[:12]
 
     def _laid(self, name: str) -> Document:

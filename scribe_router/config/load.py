@@ -45,7 +45,7 @@ from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Strategy
-from scribe_router.registry import Deployment, Registry, Store, Wildcard
+from scribe_router.registry import Deployment, Keep, Registry, Store, Wildcard
 
 __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
 
@@ -205,8 +205,9 @@ class _Building:
     def _compiled(
         self, deployments: list[Deployment], names: Names, chains: Chains, strategies: Mapping[str, Strategy]
     ) -> Registry:
+        rows = [*deployments, *(each.row for each in names.wildcards)]
         return Registry(
-            version=self.files.version(),
+            version=self.files.version(f"{each.id}: {each.missing}" for each in rows if each.missing),
             deployments=MappingProxyType({each.id: each for each in deployments}),
             models=MappingProxyType({name: tuple(each.id for each in rows) for name, rows in names.models.items()}),
             groups=MappingProxyType(names.compiled()),
@@ -230,7 +231,7 @@ class _Building:
             cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),
-            warnings=tuple(left_out([*deployments, *(each.row for each in names.wildcards)])),
+            warnings=tuple(left_out(rows)),
         )
 
 
@@ -242,4 +243,5 @@ def _store(settings: StoreSettings, folder: Path) -> Store:
     scheme, _, path = settings.ledger.partition(":")
     url = f"sqlite:{folder / path}" if scheme == "sqlite" else settings.ledger
     journal = str(folder / settings.journal) if settings.journal else None
-    return Store(url, journal, settings.durability, settings.fail)
+    keep = Keep(round(settings.journal_megabytes * 1e6), settings.journal_files, settings.journal_days * 86_400.0)
+    return Store(url, journal, settings.durability, settings.fail, keep)
