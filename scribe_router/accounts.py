@@ -220,7 +220,7 @@ def _granted(attempt: Attempt, shaped: Shaped, quote: Quote) -> Shaped:
 def _row(
     exchange: Exchange, attempt: Attempt, shaped: Shaped, scopes: tuple[Charge, ...], most: int, now: float
 ) -> Row:
-    deployment = shaped.deployment
+    deployment, exposure = shaped.deployment, exchange.exposure
     return Row(
         attempt=attempt.id,
         exchange=exchange.id,
@@ -237,6 +237,9 @@ def _row(
         cap=shaped.cap,
         team=exchange.principal.team,
         model_name=deployment.model,
+        experiment=exposure.experiment if exposure else "",
+        arm=exposure.arm if exposure else "",
+        unit=exposure.unit if exposure else "",
     )
 
 

@@ -12,7 +12,9 @@ from scribe_router.accounts import Accounts
 from scribe_router.exchange import Attempt, AttemptFailed, Exchange, Json, Lane, Reached
 from scribe_router.limiter import Limiter
 from scribe_router.outcome import fault, too_late
+from scribe_router.passages import redacting
 from scribe_router.plan import Candidate
+from scribe_router.redaction import Redaction
 from scribe_router.registry import Registry
 from scribe_router.state import State
 from scribe_router.stream import Answer, AnswerStream, Finish, Source, Tape, assembled
@@ -40,12 +42,14 @@ class Attempts:
         accounts: Accounts,
         limiter: Limiter,
         state: State,
+        redaction: Redaction,
         clock: Callable[[], float],
         *,
         spawn: Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"],
         close: Callable[[Exchange, str], None],
     ) -> None:
         self._registry, self._accounts, self._limiter, self._state = registry, accounts, limiter, state
+        self._redaction = redaction
         self._clock, self._spawn, self._close = clock, spawn, close
         self._wire = WireLane(registry.retries.connect_seconds, registry.retries.headers_seconds)
         self._litellm = LiteLLMLane()
@@ -125,6 +129,7 @@ class Attempts:
         body = completed(body) if completes else Thoughts(tagged=deployment.think_tags).named(body)
         if exchange.call.body.get("hide_thinking") is True:
             body = unthinking(body)
+        body = self._redaction.answer(body)
         return Answer(exchange, {**body, "model": exchange.requested})
 
     async def _stream(
@@ -148,6 +153,7 @@ class Attempts:
             drain=self._registry.retries.deadline_seconds,
             abort=shaped.deployment.cancel == "abort",
             tape=Tape() if exchange.cache else None,
+            edit=redacting(self._redaction.answering()),
         )
         head = await source.open()
         attempt.provided_by, attempt.served = max(map(served_by, head))

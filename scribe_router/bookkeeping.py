@@ -1,4 +1,5 @@
-"""What an operator does to the ledger: check it, mend it, copy it, shrink it, release what is in doubt.
+"""What an operator does to the ledger: check it, mend it, copy it, shrink it, release what is in doubt, and compare the
+arms of an experiment.
 
 Each opens the ledger for itself, while proxies go on using it. Knows stores and rows, not how a command is typed.
 Every function raises `ValueError` or `WrongArgument` for what makes no sense, and `StoreUnavailable`.
@@ -13,7 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from scribe_router.comparison import FORMS
 from scribe_router.exchange import usd
+from scribe_router.exposures import compare
+from scribe_router.names import did_you_mean
 from scribe_router.policies.budgets import BudgetsPolicy, opened
 from scribe_router.registry import Registry
 from scribe_router.reports import WrongArgument, day
@@ -22,7 +26,8 @@ from scribe_router.stores import existing_ledger
 from scribe_router.stores.contract import Row, Settlement
 from scribe_router.stores.sqlite import SqliteLedger
 
-_KEPT = ("granted", "state", "owner", "provisional", "exceeded", *(field.name for field in fields(Settlement)))
+_OF_STORES = ("granted", "state", "owner", "provisional", "exceeded", "reported")
+_KEPT = (*_OF_STORES, *(field.name for field in fields(Settlement)))
 COLUMNS = tuple(dict.fromkeys((*(field.name for field in fields(Row)), *_KEPT)))
 RELEASED = "release|"
 
@@ -65,6 +70,20 @@ async def export(registry: Registry, form: str, since: str | None, out: TextIO) 
 
 def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict | list | bool) else value
+
+
+async def experiment(registry: Registry, name: str, since: str | None, form: str) -> str:
+    """The comparison of an experiment's arms, of the rows opened since a day (UTC)."""
+    if form not in FORMS:
+        raise WrongArgument("format", f"{' or '.join(FORMS)}, not {form}")
+    known = registry.experiments.experiments
+    start, arms = 0.0 if since is None else day("since", since), known[name].arms if name in known else ()
+    with existing_ledger(registry.store.url, registry.store.durability) as ledger:
+        found = await compare(ledger.export(start), name, arms)
+    if not found.arms:
+        hint = did_you_mean(name, known) or "; policies/experiments.yaml has none of that name, nor has the ledger"
+        raise ValueError(f"there is no experiment {name}{hint}")
+    return FORMS[form](found)
 
 
 async def backup(registry: Registry, path: Path) -> None:

@@ -65,7 +65,9 @@ class Cache:
     ) -> Answer | AnswerStream | Tape:
         """The answer that is stored, else that of an identical request under way, else what `forward` obtains, which
         is stored; a stream that this exchange does not pay for is a tape. Raises `RequestError`."""
-        key = self._policy.key(exchange.call, exchange.principal, self._version) if self._store else None
+        arm = exchange.exposure.label if exchange.exposure else ""  # an arm's answer is no other's
+        version = f"{self._version} {arm}" if arm else self._version
+        key = self._policy.key(exchange.call, exchange.principal, version) if self._store else None
         if key is None:
             return await forward()
         place = key, exchange.call.stream, exchange.principal, asyncio.get_running_loop()

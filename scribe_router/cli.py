@@ -1,22 +1,21 @@
 """The command line: arguments in, text out. Decides nothing; `check`, `explain` and `models` finish without LiteLLM."""
 
-import json
-import logging
 import os
 import shutil
-import sys
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from scribe_router import __version__
+from scribe_router.cli_experiment import experiment
+from scribe_router.cli_explain import explain
 from scribe_router.cli_ledger import ledger
 from scribe_router.cli_mcp import mcp
 from scribe_router.cli_models import models
-from scribe_router.cli_options import AsSandbox, Config, EnvFile, Policies, fail, load, place, registry
+from scribe_router.cli_options import Config, EnvFile, Policies, fail, load, place, registry
 from scribe_router.cli_prices import prices
-from scribe_router.errors import ConfigError, RequestError, ScribeError
+from scribe_router.errors import ConfigError, ScribeError
 
 app = typer.Typer(
     name="scribe-router",
@@ -26,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(experiment, name="experiment")
+app.command()(explain)
 app.add_typer(ledger, name="ledger")
 app.add_typer(mcp, name="mcp")
 app.add_typer(models, name="models")
@@ -45,6 +46,7 @@ def serve(
     env_file: EnvFile = None,
 ) -> None:
     """Run the proxy: OpenAI's API on this machine, every model of the configuration behind it."""
+    from scribe_router.logs import log_requests
     from scribe_router.sandbox import SandboxThread
     from scribe_router.server import boot
 
@@ -52,7 +54,7 @@ def serve(
     os.environ[boot.CONFIG] = str(found_config.absolute())  # worker processes read it
     if folder is not None:
         os.environ[boot.POLICIES] = str(folder.absolute())
-    _log_requests()
+    log_requests()
     fake = SandboxThread() if sandbox else None
     try:
         if fake is not None:
@@ -119,49 +121,6 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to create or to add
         shutil.copyfile(SHIPPED / name, folder / name)
         typer.echo(f"wrote  {folder / name}")
     typer.echo(f"\nnext: cd {folder} && scribe-router check && scribe-router serve --sandbox")
-
-
-@app.command()
-def explain(
-    model: Annotated[
-        str | None, typer.Argument(help="Model, group or alias; default: the request's, then the default.")
-    ] = None,
-    named: Annotated[str | None, typer.Option("--model", help="The same as the argument.")] = None,
-    request: Annotated[Path | None, typer.Option(help="A request's JSON body; - reads it from standard input.")] = None,
-    effort: Annotated[
-        str | None, typer.Option(help="Reasoning effort: none, minimal, low, medium, high, xhigh, max or auto.")
-    ] = None,
-    api: Annotated[str, typer.Option(help="chat, completions or embeddings.")] = "chat",
-    seed: Annotated[int, typer.Option(help="Decides between equals, as chance does when serving.")] = 0,
-    sandbox: AsSandbox = False,
-    config: Config = None,
-    policies: Policies = None,
-    env_file: EnvFile = None,
-) -> None:
-    """Say why a request would go where, by the code that routes. Sends nothing."""
-    from datetime import UTC, datetime
-
-    from scribe_router.exchange import Api, Call
-    from scribe_router.explain import describe
-    from scribe_router.facts import allowed, facts
-    from scribe_router.names import did_you_mean
-    from scribe_router.plan import Snapshot, plan
-    from scribe_router.policies.reasoning import LEVELS
-
-    wanted = next((each for each in get_args(Api) if each == api), None)
-    if wanted is None:
-        fail(f"--api is {', '.join(get_args(Api))}, not {api}")
-    found = registry(config, policies, env_file, sandbox=sandbox)
-    if effort is not None and effort not in (*LEVELS, "auto"):
-        fail(f"there is no effort {effort}{did_you_mean(effort, LEVELS)}; it is one of {', '.join(LEVELS)}, auto")
-    asked = {"model": model or named, "reasoning_effort": effort}
-    body = {**_request(request), **{name: value for name, value in asked.items() if value}}
-    try:
-        call, _ = allowed(Call(wanted, body), found.features)
-        snapshot = Snapshot(datetime.now(UTC).date(), seed)
-        typer.echo(describe(plan(facts(call, found.effort, found.routing), found, snapshot), found))
-    except RequestError as error:
-        fail(f"{error.code}: {error.message}")
 
 
 @app.command()
@@ -246,24 +205,6 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         typer.echo(f"scribe-router {__version__}")
         raise typer.Exit
-
-
-def _request(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        body = json.loads(sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        fail(f"{path}: {error}")
-    if not isinstance(body, dict):
-        fail(f"{path}: expected a JSON object, a request's body")
-    return body
-
-
-def _log_requests() -> None:
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    logging.getLogger("scribe_router").setLevel(logging.INFO)
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns when a client hangs up
 
 
 def _say_hello(registry: Any, host: str, port: int) -> None:

@@ -9,6 +9,7 @@
         ├── AuthenticationError     401
         ├── PermissionDenied        403
         ├── ModelNotFound           404
+        ├── OutcomeNotFound         404
         ├── DeadlineExceeded        504
         ├── RateLimitExceeded       429  the caller's own limit
         ├── BudgetExceeded          429  money
@@ -113,6 +114,12 @@ class ModelNotFound(RequestError):
     """No model, group or alias has this name."""
 
     status, type, code = 404, "invalid_request_error", "model_not_found"
+
+
+class OutcomeNotFound(RequestError):
+    """The ledger has no request of this id that an outcome could be reported of."""
+
+    status, type, code = 404, "invalid_request_error", "request_not_found"
 
 
 class DeadlineExceeded(RequestError):

@@ -159,6 +159,22 @@ class Charge:
         return f"{self.limit}|{self.scope}|{self.window}"
 
 
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """The arm of an experiment that a request is in: what serves it, the part of all units that it has, and the unit as
+    a digest."""
+
+    experiment: str
+    arm: str
+    model: str
+    share: float
+    unit: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.experiment}={self.arm}"
+
+
 Rate = Literal["requests", "tokens", "concurrent"]  # the first two in any minute
 
 
@@ -252,6 +268,15 @@ class Attempt:
     upstream_limits: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A candidate that was sent nothing when its turn had come: the code of the refusal, and the reason."""
+
+    deployment: str
+    code: str
+    reason: str
+
+
 @dataclass(slots=True)
 class ToolCall:
     """One call of an MCP tool: what was reserved for it (`fee`, nano-dollars), how it ended and what it cost.
@@ -279,9 +304,12 @@ class ToolCall:
 class Exchange:
     """One request from its arrival to its settled end.
 
+    `unplanned` says why there is no plan, `downgraded` are the plans that limits of money led to after it, and `passed`
+    the candidates that were sent nothing.
+
     `cache` says where the answer came from, where one may come from the cache. `callers` are the exchanges that still
     wait for what this one does: its own, and those of identical requests. `allowances` are those of its caller's
-    tightest limits of rate.
+    tightest limits of rate, `exposure` is the arm of the experiment that its name is under.
 
     A request with MCP tools goes to a model in rounds, each an exchange `of` this one that shares all but its call and
     plan. `held` is the row of the ledger by which the next round can be paid for.
@@ -294,6 +322,9 @@ class Exchange:
     opened: float
     requested: str = ""
     plan: "Plan | None" = None
+    unplanned: str = ""
+    downgraded: list["Plan"] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     outcome: str = "open"
@@ -304,6 +335,7 @@ class Exchange:
     tools: list[ToolCall] = field(default_factory=list)
     of: "Exchange | None" = None
     held: str | None = None
+    exposure: Exposure | None = None
 
     def __post_init__(self) -> None:
         self.callers.add(self.id)
@@ -354,6 +386,7 @@ class Exchange:
             warnings=tuple(self.warnings),
             allowances=self.allowances,
             upstream_limits=served.upstream_limits if served else {},
+            experiment=self.exposure.label if self.exposure else None,
         )
 
 
@@ -367,7 +400,7 @@ class Receipt:
     `cache` whether the answer is a stored one (`hit`), that of an identical request (`shared`) or neither (`miss`;
     None: it cannot be). `tool_calls` is how many MCP tools ran, `tool_cost` their part of the cost. `allowances` are
     what the caller's limits of rate leave, `upstream_limits` what the provider said of its own, as far as the lane sees
-    it.
+    it. `experiment` is the experiment and the arm, as `name=arm`.
     """
 
     request_id: str
@@ -388,6 +421,7 @@ class Receipt:
     warnings: tuple[str, ...] = ()
     allowances: Mapping[Rate, Allowance] = field(default_factory=dict)
     upstream_limits: Mapping[str, str] = field(default_factory=dict)
+    experiment: str | None = None
 
     @property
     def cost_usd(self) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from scribe_router.exchange import usd
 from scribe_router.plan import Candidate, Plan
 from scribe_router.policies.prices import Price
-from scribe_router.policies.reasoning import encode
+from scribe_router.policies.reasoning import encode, yielding
 from scribe_router.policies.routing import WEIGHTED
 from scribe_router.registry import Deployment, Registry
 
@@ -14,9 +14,9 @@ CONTEXT = "only when the request is too long, after wider ones of those above"
 CONTENT = "only when a provider refuses the content"
 
 
-def describe(plan: Plan, registry: Registry) -> str:
-    """The plan as lines."""
-    lines = [_question(plan, registry), *(f"! {warning}" for warning in plan.warnings)]
+def describe(plan: Plan, registry: Registry, *, version: str | None = None) -> str:
+    """The plan as lines, made with the registry's configuration or an earlier `version`."""
+    lines = [_question(plan, registry, version or registry.version), *(f"! {warning}" for warning in plan.warnings)]
     sections = (
         ("tried in this order", plan.candidates),
         (CONTEXT, plan.context_window),
@@ -28,23 +28,21 @@ def describe(plan: Plan, registry: Registry) -> str:
         if rows:
             lines += ["", title, *(_row(cells, widths) for cells in (_HEAD, *rows))]
     if plan.facts.effort is not None:
-        told = [
-            ("-", each.deployment, *_effort(registry.deployment(each.deployment), plan)) for each in plan.candidates
-        ]
-        lines += ["", "told to reason", *_rows(told)]
+        told = [("-", each.deployment, *_effort(_known(registry, each.deployment), plan)) for each in plan.candidates]
+        lines += ["", "told to reason", *aligned(told)]
     full = [("-", each.deployment, why) for each in plan.candidates if (why := plan.snapshot.full.get(each.deployment))]
     if full:
-        lines += ["", "walked past while they are at a limit of rate", *_rows(full)]
+        lines += ["", "walked past while they are at a limit of rate", *aligned(full)]
     if plan.excluded:
         left_out = [("-", each.deployment, f"{each.rule}: {each.reason}") for each in plan.excluded]
-        lines += ["", "left out", *_rows(left_out)]
+        lines += ["", "left out", *aligned(left_out)]
     return "\n".join(lines)
 
 
 _HEAD = ("", "deployment", "provider", "lane", "window", "usd in/out per million", "because of")
 
 
-def _question(plan: Plan, registry: Registry) -> str:
+def _question(plan: Plan, registry: Registry, version: str) -> str:
     asked = plan.facts.model or "(no model: the default)"
     steps = [asked, *(name for name in (plan.requested, plan.model) if name != asked)]
     kind = "group" if plan.model in registry.groups else "model"
@@ -57,24 +55,40 @@ def _question(plan: Plan, registry: Registry) -> str:
         f"for {plan.facts.optimize_for}" if plan.facts.optimize_for else "",
         f"ordered by {plan.strategy}" if plan.strategy != WEIGHTED else "",
         f"provider {plan.facts.provider}" if plan.facts.provider else "",
+        _arm(plan),
         f"lane {plan.facts.lane}" if plan.facts.lane else "",
         "" if plan.facts.fallback_enabled else "without fallbacks",
-        f"configuration {registry.version}",
+        f"configuration {version}",
     ]
     return f"{' -> '.join(dict.fromkeys(steps))} ({kind}): {', '.join(filter(None, wishes))}"
 
 
+def _arm(plan: Plan) -> str:
+    found = plan.exposure
+    if found is None:
+        return ""
+    return f"arm {found.arm} ({found.share:.1%} of units) of {found.experiment} for the unit {found.unit}"
+
+
 def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, ...]:
-    deployment = registry.deployment(candidate.deployment)
+    deployment = _known(registry, candidate.deployment)
     return (
         f"{number}.",
         candidate.deployment,
-        _provider(deployment),
+        _provider(deployment) if deployment else "gone",
         candidate.lane,
         _tokens(candidate.window),
-        _price(deployment.price),
+        _price(deployment.price) if deployment else "gone",
         _reason(candidate),
     )
+
+
+def _known(registry: Registry, identity: str) -> Deployment | None:
+    """A deployment, or None for one of an earlier configuration that is gone."""
+    try:
+        return registry.deployment(identity)
+    except KeyError:
+        return None
 
 
 def _reason(candidate: Candidate) -> str:
@@ -82,11 +96,14 @@ def _reason(candidate: Candidate) -> str:
     return f"{candidate.via}{mode}{f': {candidate.score}' if candidate.score else ''}"
 
 
-def _effort(deployment: Deployment, plan: Plan) -> tuple[str, str]:
-    """(what is written into the body, what it stands for) below the deployment's usual output cap."""
-    if deployment.family is None or plan.facts.wish is None:
+def _effort(deployment: Deployment | None, plan: Plan) -> tuple[str, str]:
+    """(what is written into the body, what it stands for) below the request's output cap, or the usual one."""
+    family, wish = deployment.family if deployment else None, plan.facts.wish
+    if deployment is None or family is None or wish is None:
         return "as it was asked", "it is not known how this model is told"
-    encoded = encode(deployment.family, plan.facts.wish, deployment.default_output_cap)
+    encoded = encode(family, wish, plan.facts.cap or deployment.cap_for(wish))
+    if plan.facts.forces_tool and family.forces(thinking=encoded.level != "none") == "unthinking":
+        encoded = yielding(family)
     fields = ", ".join(f"{name}: {json.dumps(value)}" for name, value in encoded.fields.items()) or "nothing"
     return fields, f"{encoded.level}; {encoded.degraded}" if encoded.degraded else encoded.level
 
@@ -119,9 +136,10 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return ("  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))).rstrip()
 
 
-def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = _widths(rows)
-    return [_row(cells, widths) for cells in rows]
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells below each other."""
+    widths = _widths(table)
+    return [_row(cells, widths) for cells in table]
 
 
 def listing(registry: Registry) -> str:
@@ -130,7 +148,7 @@ def listing(registry: Registry) -> str:
     for each in registry.wildcards:
         known = f"{len(each.members)} in the catalogue" if each.members else f"whatever {each.row.provider} knows"
         rows.append((each.row.model, "wildcard", f"nothing ({each.row.missing})" if each.row.missing else known))
-    return "\n".join(line[2:] for line in _rows(rows))
+    return "\n".join(line[2:] for line in aligned(rows))
 
 
 def facts_table(registry: Registry) -> str:
@@ -143,7 +161,7 @@ def facts_table(registry: Registry) -> str:
         )
         for each in (*registry.deployments.values(), *(each.row for each in registry.wildcards))
     ]
-    return "\n".join(line[2:] for line in _rows([head, *lines]))
+    return "\n".join(line[2:] for line in aligned([head, *lines]))
 
 
 def _tokens(size: int | None) -> str:

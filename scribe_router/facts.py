@@ -1,5 +1,6 @@
 """What the planner looks at in a request. Knows a call's body; never what is configured for it."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -17,7 +18,8 @@ _CAPS = ("max_completion_tokens", "max_tokens")
 class Facts:
     """What the planner looks at in a request. `letters` are those of its messages or its prompt, `task` is what its
     metadata says, or what the rules make of it; `cap` is the output cap (tokens) that it names, `search` whether
-    it wants a web search (None: it does not say)."""
+    it wants a web search (None: it does not say). `unit` is a digest of what experiments divide: what its metadata
+    names, else its user, else its key."""
 
     api: Api
     model: str
@@ -33,6 +35,7 @@ class Facts:
     fallback_enabled: bool = True
     provider: str | None = None
     lane: Lane | None = None
+    unit: str = ""
 
     @property
     def effort(self) -> Level | None:
@@ -46,9 +49,9 @@ def allowed(call: Call, features: FeaturesPolicy) -> tuple[Call, list[str]]:
     return (call if len(body) == len(call.body) else replace(call, body=body)), said
 
 
-def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy) -> Facts:
+def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy, who: str = "") -> Facts:
     """The facts of a call, read from its body and its options; the policies say what its task is, and what an effort of
-    `auto` means."""
+    `auto` means. `who` asks, where the call does not say."""
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
@@ -67,10 +70,24 @@ def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy) -> Facts:
         fallback_enabled=body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,
+        unit=_digest(_unit(call) or who),
     )
     if found.task is None and routing.tasks:
         found = replace(found, task=routing.task(found, _last_of_user(body.get("messages"))))
     return replace(found, wish=asked(body, (), effort.chosen(found)))
+
+
+def _unit(call: Call) -> str:
+    """What the request itself says that it belongs to; empty where it does not say."""
+    metadata = call.body.get("metadata")
+    named = metadata.get("experiment_unit") if isinstance(metadata, Mapping) else None
+    said = (named, call.options.user, call.body.get("user"))
+    return next((each for each in said if isinstance(each, str) and each), "")
+
+
+def _digest(unit: str) -> str:
+    """A person's name has no place in a plan."""
+    return hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if unit else ""
 
 
 def _prompts(body: Mapping[str, Any]) -> Iterator[str]:

@@ -18,13 +18,14 @@ from scribe_router.errors import (
     UpstreamRateLimited,
 )
 from scribe_router.exchange import AttemptFailed, Category, Reached
+from scribe_router.redaction import without_secrets
 
 _ENDS = (Category.BAD_REQUEST, Category.CONTENT_POLICY, Category.INTERNAL)
 # Refusals of ours that say no to one deployment.
 _ELSEWHERE = (BudgetExceeded, RateLimitExceeded, CircuitOpen, UpstreamRateLimited)
 _PASSES = (Category.SERVER, Category.NETWORK, Category.TIMEOUT, Category.STREAM)
 LONGEST = 2000
-# What looks like a key in a provider's own words.
+# What looks like the rest of a key in a provider's own words, masked or cut.
 _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)[-_][\w*.-]{8,}|\bAIza[\w-]{8,}|\bBearer\s+\S+|(?<=key=)[^\s&\"']+", re.I)
 
 
@@ -112,7 +113,9 @@ def _provider_refused(failure: AttemptFailed) -> InvalidRequest:
     """The provider's own words on a bad request: it is about the client's own text, and the client has to mend it."""
     error = failure.error or {}
     said, param = error.get("message"), error.get("param")
-    message = f"{failure.detail}: {_KEY.sub('(a key)', said)}" if isinstance(said, str) else failure.detail
+    message = (
+        f"{failure.detail}: {without_secrets(_KEY.sub('(a key)', said))}" if isinstance(said, str) else failure.detail
+    )
     return InvalidRequest(message[:LONGEST], code="invalid_request", param=param if isinstance(param, str) else None)
 
 

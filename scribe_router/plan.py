@@ -11,9 +11,10 @@ from types import MappingProxyType
 
 from scribe_router.eligible import LEFT_OUT, Exclusion, exclusion, lane_of
 from scribe_router.errors import CircuitOpen, InvalidRequest, ModelNotFound
-from scribe_router.exchange import Category, Lane, Level
-from scribe_router.facts import Facts
+from scribe_router.exchange import LOCAL, Call, Category, Exposure, Lane, Level, Principal
+from scribe_router.facts import Facts, allowed, facts
 from scribe_router.policies.breaker import CLOSED, Circuit
+from scribe_router.policies.experiments import EXPERIMENT
 from scribe_router.policies.prices import bound
 from scribe_router.policies.routing import WEIGHTED, in_order
 from scribe_router.policies.strategies import IDLE, Ask, Load, Option
@@ -64,7 +65,8 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Candidates in order, and those that only a context or content failure opens; with what it was made from. `auto`
-    is what a reasoning effort of that name means for this request, `strategy` what ordered the first candidates."""
+    is what a reasoning effort of that name means for this request, `strategy` what ordered the first candidates,
+    `exposure` the arm of an experiment that they are of."""
 
     facts: Facts
     snapshot: Snapshot
@@ -77,6 +79,20 @@ class Plan:
     warnings: tuple[str, ...] = ()
     auto: Level | None = None
     strategy: str = WEIGHTED
+    exposure: Exposure | None = None
+
+
+def facts_of(call: Call, registry: Registry, who: Principal) -> Facts:
+    """The facts of a call that `who` makes, under the policies of a registry."""
+    return facts(call, registry.effort, registry.routing, who.user or who.name)
+
+
+def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal = LOCAL) -> Plan:
+    """The plan of a call as the router walks it and `explain` prints it. Raises what `plan` raises, and
+    `InvalidRequest` for what is switched off."""
+    call, taken_out = allowed(call, registry.features)
+    found = plan(facts_of(call, registry, who), registry, snapshot)
+    return replace(found, warnings=(*taken_out, *found.warnings)) if taken_out else found
 
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
@@ -84,8 +100,8 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     asked, mode = without_mode(asked_name(request, registry), registry)
     name, warnings = known_name(asked, request, registry, snapshot.today)
     planner = _Planner(request, registry, snapshot, mode)
-    target = registry.resolve(name)
-    primary = planner.primary(name)
+    target, exposure = registry.resolve(name), registry.exposure(name, request.unit)
+    primary = planner.primary(name, exposure)
     if not primary and all(each.rule == "mode" for each in planner.excluded.values()):
         raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
     general = planner.chain(name, None, primary) if request.fallback_enabled else ()
@@ -101,7 +117,7 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     early = {each.deployment for each in candidates if each.early}
     return Plan(
         facts=request,
-        snapshot=replace(snapshot, load=planner.load, turns=planner.turns, circuits=planner.circuits),
+        snapshot=planner.looked_at(each.deployment for each in candidates),
         requested=name,
         model=target,
         candidates=candidates,
@@ -110,7 +126,8 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
         excluded=tuple(each for each in planner.excluded.values() if each.deployment not in early),
         warnings=tuple(warnings),
         auto=registry.effort.chosen(request),
-        strategy=registry.strategy(name, request.optimize_for),
+        strategy=EXPERIMENT if exposure else registry.strategy(name, request.optimize_for),
+        exposure=exposure,
     )
 
 
@@ -137,11 +154,25 @@ class _Planner:
         self.circuits: dict[str, Circuit] = {}
         self._open: dict[str, Candidate] = {}
 
-    def primary(self, name: str) -> list[Candidate]:
-        """The candidates behind what was asked for; those of the preferred provider first."""
+    def looked_at(self, candidates: Iterable[str]) -> Snapshot:
+        """The part of the snapshot that the plan was made from, and those of the candidates that are full."""
+        full = {each: self.snapshot.full[each] for each in candidates if each in self.snapshot.full}
+        return replace(self.snapshot, load=self.load, turns=self.turns, circuits=self.circuits, full=full)
+
+    def primary(self, name: str, exposure: Exposure | None) -> list[Candidate]:
+        """The candidates behind what was asked for; those of the preferred provider first. In an experiment those of
+        the arm, and then the others as its fallbacks."""
         alias = f"alias {name}" if self.registry.resolve(name) != name else ""
-        found = list(self._behind(name, alias, set(), fallback=False))
-        return sorted(found, key=lambda each: not self._preferred(each)) if self.request.provider else found
+        seen = set[str]()
+        if exposure is None:
+            return self._preferring(self._behind(name, alias, seen, fallback=False))
+        arm = f"arm {exposure.arm} of {exposure.experiment}"
+        first = self._preferring(self._behind(exposure.model, arm, seen, fallback=False))
+        rest = self._behind(name, alias, seen, fallback=True)
+        return first + (self._preferring(rest) if self.request.fallback_enabled else [])
+
+    def _preferring(self, found: Iterable[Candidate]) -> list[Candidate]:
+        return sorted(found, key=lambda each: bool(self.request.provider) and not self._preferred(each))
 
     def _preferred(self, candidate: Candidate) -> bool:
         return self.registry.deployment(candidate.deployment).provider == self.request.provider
@@ -150,6 +181,8 @@ class _Planner:
         """What the caller should hear about, although the request can be served."""
         if not primary:
             return [f"nothing behind {name} can be used; its fallbacks serve"]
+        if primary[0].fallback and not primary[0].early:
+            return [f"nothing of this arm can be used; what {name} is without its experiment serves"]
         if self.request.provider and not any(map(self._preferred, primary)):
             return [f"nothing behind {name} is at the provider {self.request.provider[:SHOWN]}; its order stays"]
         return []

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from scribe_router.config.load import load_config
-from scribe_router.exchange import LOCAL, Call, CallOptions, Principal, Receipt
+from scribe_router.exchange import LOCAL, Call, CallOptions, Json, Principal, Receipt
 from scribe_router.explain import describe
 from scribe_router.plan import Plan
 from scribe_router.private_loop import PrivateLoop
@@ -98,6 +98,29 @@ class PythonApi(ABC):
         """`aembedding` for code that is not asynchronous."""
         return self._private.run(self.aembedding(options=options, **parameters))
 
+    async def aoutcome(
+        self,
+        request_id: str,
+        *,
+        success: bool | None = None,
+        score: float | None = None,
+        experiment: str | None = None,
+    ) -> None:
+        """Say what became of an answer under an experiment, by its `.scribe.request_id`: whether it was right, how good
+        it was, or both. The last word on it counts. Raises a `RequestError`."""
+        await self.report({"request_id": request_id, "success": success, "score": score, "experiment": experiment})
+
+    def outcome(
+        self,
+        request_id: str,
+        *,
+        success: bool | None = None,
+        score: float | None = None,
+        experiment: str | None = None,
+    ) -> None:
+        """`aoutcome` for code that is not asynchronous."""
+        self._private.run(self.aoutcome(request_id, success=success, score=score, experiment=experiment))
+
     def explain(self, *, options: CallOptions = NO_OPTIONS, seed: int = 0, **parameters: Any) -> str:
         """Why a request like this would go where: the plan that the router would walk, as text. Sends nothing."""
         return describe(self.plan(Call("chat", parameters, options), seed=seed), self.registry)
@@ -107,7 +130,11 @@ class PythonApi(ABC):
         """Serve one request. Raises a `RequestError`."""
 
     @abstractmethod
-    def plan(self, call: Call, *, seed: int | None = None) -> Plan:
+    async def report(self, body: Json, principal: Principal = LOCAL) -> Json:
+        """Keep what a client says of an answer under an experiment. Raises a `RequestError`."""
+
+    @abstractmethod
+    def plan(self, call: Call, *, seed: int | None = None, principal: Principal = LOCAL) -> Plan:
         """The plan of a call. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
 
     @abstractmethod

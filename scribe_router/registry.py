@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from scribe_router.exchange import Category, Lane, OptimizeFor
+from scribe_router.exchange import Category, Exposure, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
 from scribe_router.names import matched
 from scribe_router.policies.access import AccessPolicy
@@ -17,6 +17,7 @@ from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.mcp import McpPolicy
@@ -26,7 +27,8 @@ from scribe_router.policies.parameters import known_elsewhere
 from scribe_router.policies.prices import Price, dearest
 from scribe_router.policies.providers import PromptCaching, Search, TextCompletions
 from scribe_router.policies.quirks import Quirk
-from scribe_router.policies.reasoning import CONTROLS, Family
+from scribe_router.policies.reasoning import CONTROLS, VISIBLE, Asked, Family
+from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
@@ -135,6 +137,13 @@ class Deployment:
             quirks=(*self.quirks, Quirk(never=row.never)),
         )
 
+    def cap_for(self, wish: Asked | None) -> int:
+        """The output cap (tokens) of a request that names none: the usual one, above the tokens that it wants thought,
+        never above the model's."""
+        usual = self.default_output_cap
+        wanted = wish.budget + VISIBLE if wish is not None and wish.budget else 0
+        return min(max(usual, wanted), self.max_output or usual)
+
     @property
     def named_for_litellm(self) -> str:
         """The model as LiteLLM names it: a provider that it does not know, and that speaks OpenAI's format, is OpenAI's
@@ -176,8 +185,23 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of the journal is kept: `files` of `most` bytes each, and no line for longer than `seconds`."""
+
+    most: int = 100_000_000
+    files: int = 5
+    seconds: float = 7 * 86_400.0
+
+    @property
+    def span(self) -> float:
+        """How long one file is written to, so that they suffice for the whole time."""
+        return self.seconds / max(1, self.files - 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
-    """Where state lives: `sqlite:PATH` (resolved against the configuration's folder); `journal` is a file or None.
+    """Where state lives: `sqlite:PATH` (resolved against the configuration's folder); `journal` is a file or None, of
+    which `keep` says how much stays.
 
     `fail` is what becomes of requests while the ledger is away; None leaves it to the limits.
     """
@@ -186,6 +210,7 @@ class Store:
     journal: str | None = None
     durability: Durability = "normal"
     fail: Literal["closed", "open"] | None = None
+    keep: Keep = Keep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +238,8 @@ class Registry:
     mcp: McpPolicy = field(default_factory=McpPolicy)
     breaker: BreakerPolicy | None = None
     cache: CachePolicy = field(default_factory=CachePolicy)
+    experiments: ExperimentsPolicy = field(default_factory=ExperimentsPolicy)
+    redaction: RedactionPolicy | None = None
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -238,6 +265,10 @@ class Registry:
         target, named = self.resolve(name), self.routing.strategies
         of_group = self.groups[target].strategy if target in self.groups else WEIGHTED
         return named.get(name) or named.get(target) or of_group
+
+    def exposure(self, name: str, unit: str) -> Exposure | None:
+        """The arm of a unit in the experiment on a name, else on what an alias stands for."""
+        return self.experiments.exposure((name, self.resolve(name)), unit)
 
     def members(self, name: str) -> tuple[tuple[str, ...], ...]:
         """The models behind a model's or group's name, in tiers; empty when nobody has the name."""

@@ -3,6 +3,7 @@
 from datetime import date
 
 from scribe_router.errors import InvalidRequest, ModelNotFound
+from scribe_router.exchange import Exposure
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
 from scribe_router.policies.migrations import migrate, retired
@@ -50,3 +51,10 @@ def known_name(name: str, request: Facts, registry: Registry, today: date) -> tu
     if not registry.members(registry.resolve(migrated.name)):
         raise ModelNotFound(f"{migrated.warning}, which is not configured here", param="model")
     return migrated.name, [migrated.warning]
+
+
+def exposure(request: Facts, registry: Registry, today: date) -> Exposure | None:
+    """The arm of the experiment that a request is under, as its plan has it. Raises what its plan would raise."""
+    asked, _ = without_mode(asked_name(request, registry), registry)
+    name, _ = known_name(asked, request, registry, today)
+    return registry.exposure(name, request.unit)

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from unicodedata import category
 
+from scribe_router import feedback
 from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
 from scribe_router.attempts import Attempts
@@ -34,31 +35,35 @@ from scribe_router.errors import (
     Unavailable,
     UpstreamRateLimited,
 )
-from scribe_router.exchange import LOCAL, AttemptFailed, Call, Exchange, Json, Principal
-from scribe_router.facts import allowed, facts
+from scribe_router.exchange import LOCAL, AttemptFailed, Call, Exchange, Json, Passed, Principal
+from scribe_router.facts import allowed
 from scribe_router.journal import Journal, summary
 from scribe_router.limiter import Limiter
 from scribe_router.outcome import error_for, limited, refused
-from scribe_router.plan import Plan, Snapshot, plan
+from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
+from scribe_router.policies.access import administers
 from scribe_router.policies.mcp import Wanted, wanted
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
+from scribe_router.redaction import Redaction
 from scribe_router.registry import Registry
+from scribe_router.requested import exposure
 from scribe_router.state import State
 from scribe_router.stores import open_ledger, open_windows
 from scribe_router.stores.contract import Ledger, StoreUnavailable
-from scribe_router.stream import Answer, AnswerStream, Source, Tape
+from scribe_router.stream import Answer, AnswerStream, Source, Tape, restored
 from scribe_router.upstream.events import Events, StreamReader
 from scribe_router.upstream.shape import Shaped
 from scribe_router.upstream.thinking import Thoughts
 from scribe_router.walk import Step, Walk
 
 if TYPE_CHECKING:
-    from scribe_router.tool_rounds import Ask, Following, ToolRounds
+    from scribe_router.tool_rounds import ToolRounds
 
 log = logging.getLogger("scribe_router.router")
 requests = logging.getLogger("scribe_router.requests")
 DRAIN_SECONDS = 30.0
+R = TypeVar("R", bound=RequestError)
 
 
 class Router(PythonApi):
@@ -74,7 +79,8 @@ class Router(PythonApi):
     ) -> None:
         self.registry = registry
         self.ledger = ledger if ledger is not None else open_ledger(registry.store.url, registry.store.durability)
-        self.journal = Journal(Path(registry.store.journal) if registry.store.journal else None)
+        journal = Path(registry.store.journal) if registry.store.journal else None
+        self.journal = Journal(journal, clock=clock, keep=registry.store.keep)
         self._clock, self._random = clock, randomness or random.Random()  # noqa: S311  (spreads load, guards nothing)
         self.alerts = Alerts(self.ledger, registry.budgets, clock)
         accounts = Accounts(self.alerts, registry.budgets, clock, needs_ledger=registry.needs_ledger)
@@ -82,10 +88,11 @@ class Router(PythonApi):
         self._windows = open_windows(registry.store.url, clock)
         self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
         self.state = State(registry.breaker, registry.deployments)
+        self._redaction = Redaction(registry.redaction, secrets.token_bytes(32))
         self._attempts = Attempts(
-            registry, accounts, self.limiter, self.state, clock, spawn=self._spawn, close=self._close
+            registry, accounts, self.limiter, self.state, self._redaction, clock, spawn=self._spawn, close=self._close
         )
-        self._rounds = _tool_rounds(registry, accounts, clock, self._planned, self._following)
+        self._rounds = self._tool_rounds(accounts)
         self._turns: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         super().__init__()
@@ -106,13 +113,20 @@ class Router(PythonApi):
             task.add_done_callback(_abandon)
             raise
 
-    def plan(self, call: Call, *, seed: int | None = None) -> Plan:
+    def plan(self, call: Call, *, seed: int | None = None, principal: Principal = LOCAL) -> Plan:
         """The plan of a call, as `serve` would walk it. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
         seed, now = self._random.getrandbits(32) if seed is None else seed, self._clock()
-        call, _ = allowed(call, self.registry.features)
-        known = facts(call, self.registry.effort, self.registry.routing)
-        today, seen, full = datetime.fromtimestamp(now, UTC).date(), self.state, self.limiter.full()
-        return plan(known, self.registry, Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full))
+        today, seen, full = _day(now), self.state, self.limiter.full()
+        snapshot = Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full)
+        return plan_of(call, self.registry, snapshot, principal)
+
+    async def report(self, body: Json, principal: Principal = LOCAL) -> Json:
+        """Keep what a client says of an answer under an experiment. Raises a `RequestError`."""
+        said = feedback.read(body)
+        try:
+            return await feedback.keep(self.ledger, said, principal, administers=administers(principal))
+        except StoreUnavailable as error:
+            raise Unavailable(str(error), retry_after=1.0) from error
 
     def health(self) -> list[Json]:
         """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure."""
@@ -134,7 +148,8 @@ class Router(PythonApi):
             admit(exchange.call.api, exchange.call.body)
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
-            answer = await self._answered(exchange)
+            exchange.call, private = self._redaction.request(exchange.call)
+            answer = restored(await self._answered(exchange), private)
         except RequestError as error:
             self._refused(exchange, error)
             raise
@@ -153,6 +168,9 @@ class Router(PythonApi):
     async def _answered(self, exchange: Exchange) -> Answer | AnswerStream:
         """From the cache, from an identical request that is under way, or from upstream."""
         asked = wanted(exchange.call.api, exchange.call.body)
+        if self.registry.experiments.experiments:  # an answer from the cache has no plan, and belongs to an arm too
+            known = facts_of(exchange.call, self.registry, exchange.principal)
+            exchange.exposure = exposure(known, self.registry, _day(exchange.opened))
         deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
         if asked:
             return await self._with_tools(exchange, asked, deadline)
@@ -169,10 +187,19 @@ class Router(PythonApi):
             return await self._rounds.plain(talk)
         return await self._started(exchange, self._rounds.events(talk))
 
+    def _tool_rounds(self, accounts: Accounts) -> "ToolRounds | None":
+        """What runs MCP tools; None where there are none, so that their client need not be imported."""
+        policy = self.registry.mcp
+        if not policy.enabled or not policy.servers:
+            return None
+        from scribe_router.tool_rounds import ToolRounds
+
+        return ToolRounds(policy, accounts, self._clock, self._planned, self._following, self._redaction.told)
+
     def _following(self, served: Exchange, following: Exchange) -> Shaped:
         """The next round's request, as whoever served the one before would get it."""
-        last, way = served.attempts[-1].deployment, served.plan
-        candidates = (*way.candidates, *way.context_window, *way.content_policy) if way is not None else ()
+        last, ways = served.attempts[-1].deployment, [each for each in (served.plan, *served.downgraded) if each]
+        candidates = (each for way in ways for each in (*way.candidates, *way.context_window, *way.content_policy))
         return self._attempts.shaped(following, next(each for each in candidates if each.deployment == last))
 
     async def _planned(self, exchange: Exchange, deadline: float) -> Answer | AnswerStream:
@@ -180,7 +207,7 @@ class Router(PythonApi):
         waits = self.registry.breaker is not None and self.registry.breaker.all_open == "wait"
         while True:
             try:
-                exchange.plan = self.plan(exchange.call)
+                exchange.plan = self._first_plan(exchange)
                 if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
                     self._turns[exchange.plan.model] += 1
                 exchange.warnings += [each for each in exchange.plan.warnings if each not in exchange.warnings]
@@ -191,6 +218,13 @@ class Router(PythonApi):
                 seconds = error.retry_after or 0.0
                 if not waits or exchange.abandoned or not await self._paused(exchange, seconds, deadline):
                     raise
+
+    def _first_plan(self, exchange: Exchange) -> Plan:
+        try:
+            return self.plan(exchange.call, principal=exchange.principal)
+        except RequestError as error:
+            exchange.unplanned = error.message
+            raise
 
     async def _walk(self, exchange: Exchange, way: Plan, deadline: float) -> Answer | AnswerStream:
         """The attempt loop: which deployment next, when to wait, when to give up."""
@@ -209,13 +243,13 @@ class Router(PythonApi):
                     break
                 step = walk.failed(step.candidate, failure, self._random.random())
             except BudgetExceeded as refusal:
-                refusals.append(refusal)
+                refusals.append(_passed(exchange, step, refusal))
                 step = walk.refused() if refusal.elsewhere else None
                 if step is None and (cheaper := self._downgraded(exchange, refusal, walk.tried)) is not None:
                     walk, refusals = cheaper, []  # what is told is what the cheaper way would have cost
                     step = walk.start()
             except (CircuitOpen, UpstreamRateLimited, RateLimitExceeded) as refusal:  # what this deployment is at now
-                refusals.append(refusal.with_traceback(None))
+                refusals.append(_passed(exchange, step, refusal).with_traceback(None))
                 told = limited(refusal)
                 step = walk.failed(step.candidate, told, self._random.random()) if told else walk.refused()
             except RequestError as refusal:
@@ -237,12 +271,13 @@ class Router(PythonApi):
             return None
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
-            way = self.plan(cheaper)
+            way = self.plan(cheaper, principal=exchange.principal)
         except (ModelNotFound, InvalidRequest, CircuitOpen):  # it is for another api, lacks the effort, keeps failing
             return None
         fresh = tuple(each for each in way.candidates if each.deployment not in tried)
         if not fresh:
             return None
+        exchange.downgraded.append(way)
         exchange.warnings += [f"limit {refusal.limit} is short, so {name} serves", *way.warnings]
         via = f"downgrade by limit {refusal.limit}"
         way = replace(way, candidates=tuple(replace(each, via=via) for each in fresh))
@@ -315,15 +350,13 @@ class Router(PythonApi):
         self.journal.close()
 
 
-def _tool_rounds(
-    registry: Registry, accounts: Accounts, clock: Callable[[], float], ask: "Ask", following: "Following"
-) -> "ToolRounds | None":
-    """What runs MCP tools; None where there are none, so that their client need not be imported."""
-    if not registry.mcp.enabled or not registry.mcp.servers:
-        return None
-    from scribe_router.tool_rounds import ToolRounds
+def _day(moment: float) -> date:
+    return datetime.fromtimestamp(moment, UTC).date()
 
-    return ToolRounds(registry.mcp, accounts, clock, ask, following)
+
+def _passed(exchange: Exchange, step: Step, refusal: R) -> R:
+    exchange.passed.append(Passed(step.candidate.deployment, refusal.code, refusal.message))
+    return refusal
 
 
 def _abandon(task: "asyncio.Task[Any]") -> None:

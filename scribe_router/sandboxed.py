@@ -11,6 +11,7 @@ from scribe_router.policies.providers import TextCompletions
 from scribe_router.registry import Deployment, Registry, Wildcard
 
 BASES = {"openai": "/v1", "anthropic": "/anthropic", "gemini": "/gemini", "ollama": "/ollama"}
+MARK = "-sandbox"  # at the end of the version of such a registry
 BEHAVIOURS = (
     "echo",
     "think",
@@ -37,7 +38,7 @@ def sandboxed(registry: Registry, url: str) -> Registry:
     general = registry.fallbacks.get(None, {})
     return replace(
         registry,
-        version=f"{registry.version}-sandbox",
+        version=registry.version + MARK,
         deployments=MappingProxyType({**deployments, **extra}),
         models=MappingProxyType(models),
         wildcards=tuple(_moved_wildcard(each, url) for each in registry.wildcards),

@@ -12,10 +12,13 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from scribe_router import redaction
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import StreamError
 from scribe_router.exchange import AttemptFailed, Category, Exchange, Json, Reached
+from scribe_router.passages import Chunks, restoring
 from scribe_router.policies.breaker import COUNTS
+from scribe_router.redaction import Secrets
 from scribe_router.upstream.assembly import Assembly
 from scribe_router.upstream.events import DONE, Events, StreamReader, completed, for_client
 from scribe_router.upstream.failures import from_exception
@@ -81,7 +84,8 @@ class Source:
     """The upstream side of one stream; it calls `finish` (usage, failure) exactly once.
 
     `idle` bounds the silence between two chunks, `drain` how long the rest is read for nobody; both in seconds. With
-    `abort` it is not read: the provider stops billing when its connection is closed. `thoughts` names what was thought.
+    `abort` it is not read: the provider stops billing when its connection is closed. `thoughts` names what was thought,
+    `edit` changes the words.
     What goes on a `tape` is read to its end, and not as slowly as one client takes it: others may wait for it.
     """
 
@@ -96,9 +100,10 @@ class Source:
         drain: float,
         abort: bool = False,
         tape: Tape | None = None,
+        edit: Chunks | None = None,
     ) -> None:
         self._events, self._reader, self._finish = events, reader, finish
-        self._thoughts, self.tape = thoughts, tape
+        self._thoughts, self.tape, self._edit = thoughts, tape, edit
         self._idle, self._drain, self._abort = idle, drain, abort and tape is None
         self._queue: asyncio.Queue[Json | AttemptFailed | None] = asyncio.Queue(AHEAD if tape is None else 0)
         self._task: asyncio.Task[None] | None = None
@@ -183,10 +188,12 @@ class Source:
 
     def _see(self, chunk: Json) -> Json:
         self._reader.see(chunk)
-        named = self._thoughts.named(chunk)
+        shown = self._thoughts.named(chunk)
+        if self._edit is not None:
+            shown = self._edit.rest() or DONE if shown is DONE else self._edit.chunk(shown)
         if self.tape is not None:
-            self.tape.add(named)
-        return named
+            self.tape.add(shown)
+        return shown
 
 
 async def assembled(events: Events, reader: StreamReader) -> Json:
@@ -220,6 +227,11 @@ class AnswerStream:
         self._wants_usage = bool((exchange.call.body.get("stream_options") or {}).get("include_usage"))
         self._loop = asyncio.get_running_loop()
         self._over = False
+        self._edit: Chunks | None = None
+
+    def restore(self, secrets: Secrets) -> None:
+        """Put back what placeholders stand for."""
+        self._edit = restoring(secrets)
 
     @property
     def tape(self) -> Tape | None:
@@ -244,11 +256,12 @@ class AnswerStream:
 
     def _shown(self, chunk: Json | None) -> Json | None:
         if chunk is None or chunk is DONE:
-            return None
+            return self._edit.rest() if self._edit is not None and chunk is None else None
         hides = self.exchange.call.body.get("hide_thinking") is True
         completes = self.exchange.call.api == "completions"
         chunk = completed(chunk) if completes else chunk
-        return for_client(chunk, self.exchange.requested, wants_usage=self._wants_usage, hides_thinking=hides)
+        shown = for_client(chunk, self.exchange.requested, wants_usage=self._wants_usage, hides_thinking=hides)
+        return shown if shown is None or self._edit is None else self._edit.chunk(shown)
 
     async def aclose(self) -> None:
         """Stop reading. What the provider still sends is read on in the background, since it is billed."""
@@ -262,6 +275,14 @@ class AnswerStream:
             self._loop.call_soon_threadsafe(_leave, self.exchange, self._source)
         else:
             self._source.settle(_broken("the stream was dropped", blameless=True))
+
+
+def restored(answer: Answer | AnswerStream, secrets: Secrets) -> Answer | AnswerStream:
+    """An answer in which the placeholders of its request are what they stand for."""
+    if isinstance(answer, Answer):
+        return Answer(answer.exchange, redaction.restored(answer.body, secrets)) if secrets else answer
+    answer.restore(secrets)
+    return answer
 
 
 def _leave(exchange: Exchange, source: Source) -> None:

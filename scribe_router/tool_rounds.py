@@ -79,7 +79,7 @@ class Conversation:
 
 class ToolRounds:
     """Serves requests that ask for MCP tools. `ask` sends one round; `following` shapes a round as whoever served the
-    one before gets it."""
+    one before gets it; `told` is what a model may read of what a tool said."""
 
     def __init__(
         self,
@@ -88,8 +88,9 @@ class ToolRounds:
         clock: Callable[[], float],
         ask: Ask,
         following: Following,
+        told: Callable[[str], str],
     ) -> None:
-        self._policy, self._clock, self._ask, self._following = policy, clock, ask, following
+        self._policy, self._clock, self._ask, self._following, self._told = policy, clock, ask, following, told
         self._accounts, self._tools = accounts, ToolAccounts(accounts, policy, clock)
         self.sessions = McpSessions(policy)
 
@@ -221,7 +222,7 @@ class ToolRounds:
                 reply = await self.sessions.call(talk.tools[wish.function], arguments, within)
         finally:
             self._tools.settle(call, reply.outcome, reply.reported)
-        return reply.text
+        return self._told(reply.text)
 
 
 def _arguments(wish: Wish) -> Json | None:

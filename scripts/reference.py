@@ -24,7 +24,7 @@ from scribe_router.sandboxed import BEHAVIOURS
 
 TARGET = Path(__file__).parent.parent / "docs" / "reference.md"
 HEADERS = {
-    "x-scribe-request-id": "the id of the exchange, also in the journal",
+    "x-scribe-request-id": "the id of the exchange, also in the journal, for `explain --id`",
     "x-scribe-model": "the provider's own name of the model that served; `model` in the body is what was asked for",
     "x-scribe-deployment": "the deployment that served",
     "x-scribe-provider": "its provider",
@@ -35,7 +35,9 @@ HEADERS = {
     "x-scribe-output-cap": "the output cap written upstream, and `default` or `clamped` when the router chose it",
     "x-scribe-effort": "the reasoning that was asked for and what was sent: `requested=max; sent=high; degraded: ...`",
     "x-scribe-cache": "`hit` (stored before), `shared` (an identical request was under way), `miss`; none: never kept",
+    "x-scribe-experiment": "the experiment and its arm, `name=arm`; what served is in `x-scribe-deployment`",
     "x-scribe-warning": "old model names and other notes; repeated",
+    "x-scribe-explain": "how the request was planned and what was tried, where the request has `x-scribe-explain: 1`",
     "x-should-retry": "`false` where another try cannot succeed soon",
     "retry-after": "seconds until another try makes sense",
     "x-ratelimit-limit-requests": "requests a minute that the caller's tightest limit allows; `-tokens`: tokens",

@@ -27,3 +27,9 @@ def test_every_cap_holds_and_the_page_says_so() -> None:
 @pytest.mark.timeout(600)
 def test_the_ledger_costs_less_than_the_forward() -> None:
     assert "ledger alone" in run("ledger.py", "--quick")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_private_text_is_looked_for_in_time_that_grows_with_the_text() -> None:
+    assert "names of passwords" in run("redaction.py", "--quick")

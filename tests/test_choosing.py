@@ -1,10 +1,12 @@
 """Strategies, tasks and `model: auto` as a request meets them; a strategy that a package brings. As documented."""
 
 import asyncio
+import json
 import re
 import sys
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -128,3 +130,24 @@ async def test_explain_says_what_each_candidate_would_be_told(way: list[str]) ->
     told = ran.stdout.partition("told to reason")[2]
     assert 'thinking: {"type": "adaptive"}, output_config: {"effort": "max"}  max' in told
     assert 'reasoning_effort: "high"                                          high; max is not available' in told
+
+
+@pytest.mark.parametrize(
+    ("request_of", "told"),
+    [
+        ({"thinking_budget": 20_000}, "enable_thinking: true, thinking_budget: 20000 high\n"),
+        ({"reasoning_effort": "high", "max_tokens": 2_000}, "high; an output cap of 2000 tokens leaves 976 to think"),
+        (
+            {"reasoning_effort": "high", "tools": [{}], "tool_choice": "required"},
+            "enable_thinking: false none; a forced tool leaves no thinking",
+        ),
+    ],
+)
+async def test_explain_reads_the_cap_and_the_tools_of_a_request(
+    tmp_path: Path, request_of: dict[str, Any], told: str
+) -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}], **request_of}
+    (tmp_path / "request.json").write_text(json.dumps(body), encoding="utf-8")
+    asked = ["explain", "qwen3.8-max", "--request", str(tmp_path / "request.json"), "--sandbox"]
+    ran = CliRunner().invoke(app, [*asked, "--config", str(SHIPPED)])
+    assert told in re.sub(" +", " ", ran.stdout)

@@ -4,19 +4,15 @@ import json
 import logging
 import random
 from collections.abc import AsyncIterator
-from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scribe_router import RequestError, Router
-from scribe_router.facts import Facts
 from scribe_router.journal import Journal
-from scribe_router.plan import Snapshot, plan
-from scribe_router.policies.breaker import Circuit
-from scribe_router.policies.strategies import Load
+from scribe_router.plan import plan
+from scribe_router.record import Record
 from scribe_router.registry import Registry
 from scribe_router.sandbox import Sandbox
 from tests.support.yaml_text import registry_from
@@ -75,28 +71,18 @@ async def test_a_line_is_enough_to_plan_again(registry: Registry, tmp_path: Path
     async with Router(registry, randomness=random.Random(7)) as router:
         for _ in range(20):
             await router.acompletion(model="name", messages=[{"role": "user", "content": SAID}])
-    for line in lines(tmp_path):
-        again = plan(
-            Facts(**line["plan"]["facts"]),
-            registry,
-            Snapshot(
-                date.fromisoformat(line["plan"]["today"]),
-                line["plan"]["seed"],
-                {name: Load(**load) for name, load in line["plan"]["load"].items()},
-                line["plan"]["turns"],
-                line["plan"]["now"],
-                {name: Circuit(**circuit) for name, circuit in line["plan"]["circuits"].items()},
-            ),
-        )
-        scores = {each.deployment: each.score for each in again.candidates if each.score}
-        assert scores == line["plan"]["scores"]
-        assert [asdict(each) for each in again.excluded] == line["plan"]["excluded"]
-        assert [each.deployment for each in again.candidates] == line["plan"]["candidates"]
-        attempted = [attempt["deployment"] for attempt in line["attempts"]]
-        assert attempted == [each for each in line["plan"]["candidates"] if each in attempted]
-        assert line["version"] == registry.version
-    assert len({tuple(line["plan"]["candidates"]) for line in lines(tmp_path)}) == 3, "neither chance nor circuits"
-    assert {each["rule"] for line in lines(tmp_path) for each in line["plan"]["excluded"]} == {"circuit"}
+    records, orders = [Record.read(line) for line in lines(tmp_path)], set()
+    for each in records:
+        assert each.plan is not None
+        again = plan(each.plan.facts, registry, each.plan.snapshot)
+        assert again == each.plan
+        planned = [candidate.deployment for candidate in again.candidates]
+        orders.add(tuple(planned))
+        attempted = [attempt.deployment for attempt in each.attempts]
+        assert attempted == [deployment for deployment in planned if deployment in attempted]
+        assert each.version == registry.version
+    assert len(orders) == 3, "neither chance nor circuits"
+    assert {left.rule for each in records if each.plan for left in each.plan.excluded} == {"circuit"}
 
 
 async def test_a_journal_that_cannot_be_written_fails_no_request(

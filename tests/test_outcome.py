@@ -195,3 +195,12 @@ def test_words_that_look_like_a_key_are_taken_out(secret: str) -> None:
 )
 def test_ordinary_words_stay(words: str) -> None:
     assert error_for([failed("bad_request", error={"message": words})], None).message.endswith(words)
+
+
+def test_a_providers_words_lose_keys_and_tokens() -> None:
+    token = "sk-proj-a1B2c3D4e5F6g7H8i9J0k1"
+    words = f"bad key {token}, header Authorization: Bearer {'aB1' * 12} sk-proj-****abcd"
+    failed = AttemptFailed(Category.BAD_REQUEST, Reached.REPLIED, "refused", error={"message": words})
+    told = error_for([failed], None)
+    assert isinstance(told, InvalidRequest)
+    assert told.message == "refused: bad key (a key), header Authorization: (a key) (a key)"

@@ -35,6 +35,7 @@ PURE = (
     "scribe_router.config",
     "scribe_router.router",
 )
+FINISHED = ("litellm", "aiohttp", "scribe_router.router", "scribe_router.upstream", "scribe_router.stores")
 RULES = [
     Rule(
         "a policy decides from its arguments alone",
@@ -58,6 +59,7 @@ RULES = [
             "scribe_router.litellm_names",
             "scribe_router.policies.schema",
             "scribe_router.policies.quirks",  # rows of providers.yaml
+            "scribe_router.patterns",
         ),
     ),
     *(
@@ -69,6 +71,17 @@ RULES = [
             ("the walk is pure", "walk.py"),
         )
     ),
+    *(
+        Rule(
+            name, part, (*PURE, "scribe_router.policies", "scribe_router.server"), ("scribe_router.policies.redaction",)
+        )
+        for name, part in (
+            ("what is private in a text is a pure question", "patterns"),
+            ("what is replaced is a pure question", "redaction.py"),
+            ("what can be said of a passage is a pure question", "passages.py"),
+        )
+    ),
+    Rule("patterns know texts only", "patterns", ("scribe_router",), ("scribe_router.patterns",)),
     Rule("the exchange knows its own facts only", "exchange.py", ("scribe_router",), ("scribe_router.plan",)),
     Rule(
         "stores do not know what a budget means",
@@ -150,10 +163,15 @@ RULES = [
         ("litellm", "scribe_router"),
         ("scribe_router.sandbox",),
     ),
-    Rule(
-        "the journal knows finished exchanges only",
-        "journal.py",
-        ("litellm", "aiohttp", "scribe_router.router", "scribe_router.upstream", "scribe_router.stores"),
+    *(
+        Rule(
+            name, part, ("litellm", "aiohttp", "scribe_router.router", "scribe_router.upstream", "scribe_router.stores")
+        )
+        for name, part in (
+            ("the journal knows finished exchanges only", "journal.py"),
+            ("a record knows finished exchanges only", "record.py"),
+            ("what explains a past request cannot serve one", "explain_past.py"),
+        )
     ),
 ]
 ONLY_UPSTREAM = ("litellm", "aiohttp")

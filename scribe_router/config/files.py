@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,12 +23,14 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.mcp import McpPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
+from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 
@@ -45,9 +47,11 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "budgets": BudgetsPolicy,
     "cache": CachePolicy,
     "effort": EffortPolicy,
+    "experiments": ExperimentsPolicy,
     "features": FeaturesPolicy,
     "limits": LimitsPolicy,
     "mcp": McpPolicy,
+    "redaction": RedactionPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
     "store": StoreSettings,
@@ -131,13 +135,15 @@ class Files:
                 close = f"{hint[:-1]}.yaml?" if hint else f"; there are {', '.join(sorted(known))}"
                 self._keep(Document(str(path))).report((), f"no policy has this name{close}")
 
-    def version(self) -> str:
-        """A short hash of everything that was read."""
+    def version(self, missing: Iterable[str]) -> str:
+        """A short hash of everything that was read, and of what is `missing` in the environment."""
         digest = hashlib.sha256()
         for document in self.documents:
             digest.update(json.dumps(document.data, sort_keys=True).encode())
         if self.price_map.own:
             digest.update(self.price_map.sha256.encode())
+        for each in missing:
+            digest.update(each.encode())
         return digest.hexdigest()[:12]
 
     def _laid(self, name: str) -> Document:

@@ -10,11 +10,13 @@ from scribe_router.config.naming import Names
 from scribe_router.config.schema import ModelEntry
 from scribe_router.exchange import Category
 from scribe_router.names import did_you_mean, matched
+from scribe_router.patterns import KINDS
 from scribe_router.policies.budgets import BudgetsPolicy, Limit
 from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.limits import RateLimit
 from scribe_router.policies.migrations import Migration, ending
 from scribe_router.policies.prices import bound
+from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import Backoff, RetriesPolicy, pause
 from scribe_router.registry import Deployment
 
@@ -89,6 +91,13 @@ def check_servers(cache: CachePolicy, document: Document, ledger: str) -> None:
     if cache.on and cache.store == "redis" and answers & rows:
         why = "it may drop nothing, so answers fill its memory until reservations fail; name another server"
         document.report(("redis",), f"this is the ledger's server: {why}", severity="warning")
+
+
+def check_kinds(redaction: RedactionPolicy, document: Document) -> None:
+    """A kind of private text that nobody has, so that nothing would be found."""
+    for place, index, kind in redaction.unknown():
+        hint = did_you_mean(kind, (*KINDS, *redaction.own))
+        document.report((place, index), f"no pattern is of the kind {kind}{hint}")
 
 
 def check_pauses(retries: RetriesPolicy, document: Document) -> None:

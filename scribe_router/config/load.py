@@ -9,11 +9,13 @@ from typing import Any
 
 from scribe_router.config.chains import Chains
 from scribe_router.config.deployments import Compiler, Known, left_out
+from scribe_router.config.experiments import check_experiments
 from scribe_router.config.files import KNOWLEDGE, POLICIES, Files
 from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import Prices
 from scribe_router.config.limits import (
     check_downgrades,
+    check_kinds,
     check_money,
     check_only,
     check_pauses,
@@ -34,16 +36,18 @@ from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
+from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.mcp import McpPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
+from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Strategy
-from scribe_router.registry import Deployment, Registry, Store, Wildcard
+from scribe_router.registry import Deployment, Keep, Registry, Store, Wildcard
 
 __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
 
@@ -107,11 +111,14 @@ class _Building:
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
         self.cache, self.cache_file = files.policy("cache", CachePolicy)
         self.effort, self.effort_file = files.policy("effort", EffortPolicy)
+        experiments, self.experiments_file = files.policy("experiments", ExperimentsPolicy)
+        self.experiments = experiments or ExperimentsPolicy()
         self.features, _ = files.policy("features", FeaturesPolicy)
         limits, self.limits_file = files.policy("limits", LimitsPolicy)
         self.limits = limits or LimitsPolicy()
         self.mcp, self.mcp_file = files.policy("mcp", McpPolicy)
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
+        self.redaction, self.redaction_file = files.policy("redaction", RedactionPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
         self.breaker, _ = files.policy("breaker", BreakerPolicy)
@@ -124,6 +131,8 @@ class _Building:
             check_tools(self.mcp, self.mcp_file)
         if self.cache is not None and self.store is not None:
             check_servers(self.cache, self.cache_file, self.store.ledger)
+        if self.redaction is not None:
+            check_kinds(self.redaction, self.redaction_file)
         if self.config is None:
             return None
         deployments, wildcards = self._deployments(self.config)
@@ -187,6 +196,7 @@ class _Building:
                     self.effort_file.report(("defaults", name), f"there is no model or provider {name}{hint}", key=True)
         if self.routing is not None:
             check_routing(self.routing, self.routing_file, names, self._abilities())
+        check_experiments(self.experiments, self.experiments_file, names)
         if self.access is not None and self.access.on_missing_key == "error":
             for each in (*deployments, *(wildcard.row for wildcard in names.wildcards)):
                 if each.missing:
@@ -200,8 +210,9 @@ class _Building:
     def _compiled(
         self, deployments: list[Deployment], names: Names, chains: Chains, strategies: Mapping[str, Strategy]
     ) -> Registry:
+        rows = [*deployments, *(each.row for each in names.wildcards)]
         return Registry(
-            version=self.files.version(),
+            version=self.files.version(f"{each.id}: {each.missing}" for each in rows if each.missing),
             deployments=MappingProxyType({each.id: each for each in deployments}),
             models=MappingProxyType({name: tuple(each.id for each in rows) for name, rows in names.models.items()}),
             groups=MappingProxyType(names.compiled()),
@@ -216,15 +227,17 @@ class _Building:
             access=self.access,
             store=_store(self.store or StoreSettings(), self.files.path.parent.absolute()),
             effort=self.effort or EffortPolicy(),
+            experiments=self.experiments,
             strategies=MappingProxyType(strategies),
             features=self.features or FeaturesPolicy(),
             limits=self.limits,
             mcp=self.mcp or McpPolicy(),
             breaker=self.breaker,
+            redaction=self.redaction,
             cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),
-            warnings=tuple(left_out([*deployments, *(each.row for each in names.wildcards)])),
+            warnings=tuple(left_out(rows)),
         )
 
 
@@ -236,4 +249,5 @@ def _store(settings: StoreSettings, folder: Path) -> Store:
     scheme, _, path = settings.ledger.partition(":")
     url = f"sqlite:{folder / path}" if scheme == "sqlite" else settings.ledger
     journal = str(folder / settings.journal) if settings.journal else None
-    return Store(url, journal, settings.durability, settings.fail)
+    keep = Keep(round(settings.journal_megabytes * 1e6), settings.journal_files, settings.journal_days * 86_400.0)
+    return Store(url, journal, settings.durability, settings.fail, keep)

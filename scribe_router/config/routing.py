@@ -7,6 +7,7 @@ from scribe_router.config.documents import Document
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Path_
 from scribe_router.names import did_you_mean
+from scribe_router.policies.experiments import EXPERIMENT
 from scribe_router.policies.routing import AUTO, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
 
@@ -39,6 +40,7 @@ def check_routing(routing: RoutingPolicy, document: Document, names: Names, abil
     ):
         if name not in strategies:
             there = did_you_mean(name, strategies) or f"; there are {', '.join(sorted(strategies))}"
+            there = "; policies/experiments.yaml says what each experiment is on" if name == EXPERIMENT else there
             document.report(path, f"there is no strategy {name}{there}")
     for task, weights in routing.weights.items():
         for ability in weights:

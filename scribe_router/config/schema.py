@@ -186,12 +186,18 @@ class StoreSettings(Shape):
     `durability`: `full` makes SQLite flush the disk for each group of commits, so that a loss of power takes nothing
     back; `accepted-loss` takes a Redis that may forget what it acknowledged. `fail` is what becomes of requests while
     the ledger is away: `closed` refuses them, as below a limit that can refuse; `open` serves them without a record.
+
+    `journal` is a file with one line for each request, `explain --id` reads it. Of it `journal_files` are kept, each of
+    at most `journal_megabytes` (millions of bytes), and no line for longer than `journal_days`.
     """
 
     ledger: str = Field(
         default="sqlite:.scribe/ledger.sqlite3", pattern=r"^(sqlite:.+|rediss?(\+cluster)?://.+)", repr=False
     )
     journal: str | None = None
+    journal_megabytes: float = Field(default=100, gt=0, le=1_000_000)
+    journal_files: int = Field(default=5, ge=1, le=1_000)
+    journal_days: float = Field(default=7, gt=0, le=36_500)
     durability: Literal["normal", "full", "accepted-loss"] = "normal"
     fail: Literal["closed", "open"] | None = None
 

@@ -46,3 +46,9 @@ def authenticate(policy: AccessPolicy | None, bearer: str | None, *, loopback: b
 def administers(principal: Principal) -> bool:
     """Whether a principal may see what others did: the master key, and without `access.yaml` whoever is on loopback."""
     return principal in (LOCAL, MASTER)
+
+
+def may_explain(principal: Principal) -> bool:
+    """Whether a principal may see how its own request was planned, by `x-scribe-explain: 1`: the plan names every
+    deployment."""
+    return administers(principal)

@@ -36,8 +36,7 @@ def _message(
         said = [part for part in kept["content"] if not _thinks(part)]
         # An empty list is refused, and so is nothing at all beside no calls.
         kept["content"] = said or (kept["content"] and (None if kept.get("tool_calls") else ""))
-    if ids is not None:
-        _rename(kept, ids)
+    _calls(kept, ids)
     if wants and kept.get("tool_calls") and not kept.get("reasoning_content"):
         kept["reasoning_content"] = " "
     return kept if kept != message else message
@@ -47,17 +46,24 @@ def _thinks(part: Any) -> bool:
     return isinstance(part, Mapping) and part.get("type") in _BLOCKS
 
 
-def _rename(message: dict[str, Any], ids: str) -> None:
-    if isinstance(message.get("tool_call_id"), str):
+def _calls(message: dict[str, Any], ids: str | None) -> None:
+    """Gives calls of tools, and the result of one, an id that fits, and a call without arguments an empty object: who
+    reads them as JSON refuses an empty text."""
+    if ids is not None and isinstance(message.get("tool_call_id"), str):
         message["tool_call_id"] = fitting(message["tool_call_id"], ids)
     if isinstance(message.get("tool_calls"), list):
         message["tool_calls"] = [_call(call, ids) for call in message["tool_calls"]]
 
 
-def _call(call: Any, ids: str) -> Any:
-    if not isinstance(call, Mapping) or not isinstance(call.get("id"), str):
+def _call(call: Any, ids: str | None) -> Any:
+    if not isinstance(call, Mapping):
         return call
-    return {**call, "id": fitting(call["id"], ids)}
+    called = dict(call)
+    if ids is not None and isinstance(call.get("id"), str):
+        called["id"] = fitting(call["id"], ids)
+    if isinstance(call.get("function"), Mapping) and call["function"].get("arguments") == "":
+        called["function"] = {**call["function"], "arguments": "{}"}
+    return called
 
 
 def fitting(identity: str, pattern: str) -> str:

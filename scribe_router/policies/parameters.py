@@ -35,7 +35,7 @@ PROVIDERS_OWN: Mapping[Api, frozenset[str]] = {
     "embeddings": frozenset({"input_type"}),
 }
 
-# Anthropic's API has no channel for unknown names in LiteLLM; these it takes as keyword arguments.
+# Anthropic's own names that LiteLLM looks at, as keyword arguments: some want a header, too.
 ANTHROPIC_OWN = frozenset("cache_control context_management inference_geo output_config speed thinking top_k".split())
 
 # What leaves the price of a token and the number of tokens as the bound has them: sampling, formats, labels.

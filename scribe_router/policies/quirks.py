@@ -29,7 +29,8 @@ class Quirk(Shape):
 
     `defaults` are parameters that the models want, sent unless somebody says them. `never` are those that they refuse
     or ignore, `only_with_tools` those that they refuse without tools; of `one_of` the first that is there is kept.
-    `clamp` moves a number into a range, `values` replaces a value by another, `rename` calls a parameter otherwise.
+    `clamp` moves a number into a range, `values` replaces a value by another, `rename` calls a parameter otherwise, and
+    `roles` the role of a message. `formats` are the types of `response_format` that they take, others are left out.
     `stream_only` models answer in parts alone (`thinking`: while they think), so a plain answer is put together here.
 
     `window` is the operator's parameter that sets how much the model reads: without it `check` warns. It warns of the
@@ -44,6 +45,8 @@ class Quirk(Shape):
     clamp: dict[str, tuple[Number, Number]] = Field(default_factory=dict)
     values: dict[str, dict[str, str]] = Field(default_factory=dict)
     rename: dict[str, str] = Field(default_factory=dict)
+    roles: dict[str, str] = Field(default_factory=dict)
+    formats: tuple[str, ...] = ()
     headers: dict[str, Header] = Field(default_factory=dict)
     stream_only: bool | Literal["thinking"] = False
     window: str | None = None
@@ -64,17 +67,38 @@ def fitted(rows: Rows, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
             said += _without(fit, row.only_with_tools, "there are no tools")
         first, *others = [name for name in row.one_of if fit.get(name) is not None] or [""]
         said += _without(fit, others, f"{model} takes it or {first}")
+        kind = _in(fit.get("response_format"), "type")
+        if row.formats and kind is not None and kind not in row.formats:
+            said += _without(fit, ["response_format"], f"{model} has no {kind}")
         for name, (least, most) in row.clamp.items():
             said += _clamped(fit, name, least, most)
-        for name, values in row.values.items():
-            if isinstance(fit.get(name), str):
-                fit[name] = values.get(fit[name], fit[name])
-        for name, theirs in row.rename.items():
-            if fit.get(theirs) is not None:
-                said += _without(fit, [name], f"{theirs} is its name at {model}")
-            elif name in fit:
-                fit[theirs] = fit.pop(name)
+        said += _named(fit, row)
     return fit, said
+
+
+def _named(fit: dict[str, Any], row: Quirk) -> list[str]:
+    """Puts values, roles and parameters under their names there."""
+    said: list[str] = []
+    for name, values in row.values.items():
+        if isinstance(fit.get(name), str):
+            fit[name] = values.get(fit[name], fit[name])
+    if row.roles and isinstance(fit.get("messages"), list):
+        fit["messages"] = [
+            {**each, "role": row.roles[each["role"]]} if _in(each, "role") in row.roles else each
+            for each in fit["messages"]
+        ]
+    for name, theirs in row.rename.items():
+        if fit.get(theirs) is not None:
+            said += _without(fit, [name], f"{theirs} is its name at {fit['model']}")
+        elif name in fit:
+            fit[theirs] = fit.pop(name)
+    return said
+
+
+def _in(value: Any, name: str) -> str | None:
+    """A text in an object; None where there is none."""
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def _without(fit: dict[str, Any], names: Iterable[str], why: str) -> list[str]:

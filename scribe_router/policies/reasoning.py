@@ -5,7 +5,7 @@ that stands in for it, and the answer says so. Knows names of models and of fiel
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -27,6 +27,8 @@ LEVEL_OF_BUDGET: tuple[tuple[int, Level], ...] = (
 )
 # Every field that any vendor reads its thinking from: none of them travels to a vendor that does not know it.
 CONTROLS = ("reasoning_effort", "thinking_budget", "thinking", "reasoning", "enable_thinking", "think", "output_config")
+# Members of such a field that say how much; what else it holds (what is shown of it, what is kept) says something else.
+_AMOUNT = ("type", "enabled", "effort", "budget_tokens", "max_tokens")
 # What becomes of a tool that a request forces (`tool_choice`: `required`, or one by its name).
 ForcedTools = Literal["any", "unthinking", "required", "never"]
 VISIBLE = 1_024  # tokens of the output cap that are kept for what the caller reads
@@ -34,22 +36,25 @@ VISIBLE = 1_024  # tokens of the output cap that are kept for what the caller re
 
 class Budget(Shape):
     """Where thinking tokens are counted: `field` (dots lead into objects), from `least` to `most`. They are part of the
-    output cap, so that a small cap leaves no room to think, unless `within_cap` is false."""
+    output cap, so that a small cap leaves no room to think, unless `within_cap` is false. Models that take levels as
+    well have the field in `instead`, which is written for a number of tokens in place of a level."""
 
     field: str
     least: int = Field(default=1_024, ge=0)
     most: int | None = None
     within_cap: bool = True
+    instead: dict[str, Any] | None = None
 
 
 class Family(Shape):
     """Models that say it in one way. `models` are patterns of the provider's own names, the longest that matches wins.
 
     Each level is what is written into the body, or the name of the level that stands in for it. `default` is what the
-    model does when nothing is said. `native` are this vendor's own fields, which a client may use as they are. `never`
-    are parameters that the models refuse, `never_thinking` those that they refuse while they think; they are left out.
-    `forced_tools` are those that they take: `any`, any while they do not think (`unthinking`: the thinking gives way
-    for that turn), `required` alone and no tool by its name, or `never` (the model decides).
+    model does when nothing is said. `native` are this vendor's own fields, which a client may use as they are; but a
+    number of tokens has to fit, and a `none` that the models refuse or do not know in these words is said as theirs.
+    `never` are parameters that the models refuse, `never_thinking` those that they refuse while they think; they are
+    left out. `forced_tools` are those that they take: `any`, any while they do not think (`unthinking`: the thinking
+    gives way for that turn), `required` alone and no tool by its name, or `never` (the model decides).
     """
 
     providers: tuple[str, ...] = Field(min_length=1)
@@ -92,6 +97,15 @@ class Family(Shape):
         """Whether the models think only when they are asked to."""
         return self.default == "none" and any(isinstance(getattr(self, level), dict) for level in LEVELS[1:])
 
+    def wish(self, body: Mapping[str, Any], auto: Level | None = None) -> "Asked | None":
+        """What a body asks for; None where it asks nothing, or in the vendor's own words as these models take them."""
+        found = asked(body, self.native, auto)
+        own = asked({name: body[name] for name in self.native if name in body}, ())
+        if found is not None or own is None:
+            return found
+        known = all(body.get(name) == value for name, value in self.sent("none")[1].items())
+        return replace(own, own=True) if own.budget is not None or (own.level == "none" and not known) else None
+
     def unasked(self) -> "Family":
         """The same models, that are never asked to think."""
         return self.model_copy(update={**dict.fromkeys(LEVELS[1:], "none"), "native": (), "budget": None})
@@ -128,11 +142,13 @@ class ReasoningKnowledge(RootModel[dict[str, Family]]):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How much reasoning a request wants: a level, or a number of tokens; `auto` is a level that rules chose."""
+    """How much reasoning a request wants: a level, or a number of tokens; `auto` is a level that rules chose. It may be
+    said in the `own` words of the vendor: such a number stays as it is wherever the vendor takes it."""
 
     level: Level
     budget: int | None = None
     auto: bool = False
+    own: bool = False
 
     def __str__(self) -> str:
         if self.auto:
@@ -165,6 +181,20 @@ def asked(body: Mapping[str, Any], native: tuple[str, ...], auto: Level | None =
         if name in body and name not in native and (found := _foreign(name, body[name])) is not None:
             return found
     return None
+
+
+def written(body: Mapping[str, Any], encoded: "Encoded") -> dict[str, Any]:
+    """The body with what is `encoded`, in place of all that says otherwise how much to think. What an `output_config`
+    says beside that stays, and so does what a field says of other things."""
+    others = {name for name in CONTROLS if name not in encoded.fields} - {"output_config"}
+    said = {name: value for name, value in body.items() if name not in others}
+    for name, value in encoded.fields.items():
+        before = said.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            amount = _AMOUNT if name in CONTROLS else ()
+            value = {**{each: before[each] for each in before if each not in amount}, **value}
+        said[name] = value
+    return said
 
 
 def asking(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -219,12 +249,16 @@ def encode(family: Family, wish: Asked, cap: int) -> Encoded:
     level, fields = family.sent(wish.level)
     degraded = "" if level == wish.level else f"{wish.level} is not available"
     budget = family.budget
-    if wish.budget is not None and budget is None and wish.budget:
-        degraded = "these models take levels, no number of tokens"
-    if budget is None or _at(fields, budget.field) is None:
+    if budget is None:
+        return Encoded(fields, level, "these models take levels, no number of tokens" if wish.budget else degraded)
+    if wish.budget and budget.instead is not None:
+        fields = budget.instead
+    elif not _at(fields, budget.field):
         return Encoded(fields, level, degraded)
     tokens = wish.budget if wish.budget is not None else _at(fields, budget.field)
     room = cap - VISIBLE if budget.within_cap else tokens
+    if wish.own and tokens < cap:
+        room = max(room, tokens)
     fits = min(tokens, room, budget.most if budget.most is not None else tokens)
     if fits < budget.least and room >= budget.least:
         fits = budget.least
@@ -238,6 +272,11 @@ def encode(family: Family, wish: Asked, cap: int) -> Encoded:
     return Encoded(_put(fields, budget.field, fits), level, degraded)
 
 
+def yielding(family: Family) -> Encoded:
+    """How models are told that take a forced tool only while they do not think."""
+    return Encoded(family.sent("none")[1], "none", "a forced tool leaves no thinking")
+
+
 def _at(fields: Mapping[str, Any], path: str) -> Any:
     value: Any = fields
     for name in path.split("."):
@@ -247,4 +286,4 @@ def _at(fields: Mapping[str, Any], path: str) -> Any:
 
 def _put(fields: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     name, _, rest = path.partition(".")
-    return {**fields, name: _put(fields[name], rest, value) if rest else value}
+    return {**fields, name: _put(fields.get(name, {}), rest, value) if rest else value}

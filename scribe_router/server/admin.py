@@ -1,5 +1,6 @@
 """What an operator asks over HTTP: `/admin/…`, for this machine's own principal or the master key."""
 
+import asyncio
 import time
 from collections.abc import Collection
 
@@ -11,13 +12,16 @@ from scribe_router import reports
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest, PermissionDenied, Unavailable
 from scribe_router.exchange import LOCAL
+from scribe_router.explain_past import as_json, explained, recorded
+from scribe_router.journal import NotRecorded
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import administers
 from scribe_router.router import Router
 from scribe_router.server.connection import ClientGone, while_connected
 from scribe_router.stores.contract import StoreUnavailable
 
-FORMS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+REPORTS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+FORMS = {**REPORTS, "text": "text/plain; charset=utf-8"}
 CLIENT_GONE = 499  # nobody reads it; logs and tests do
 
 
@@ -52,7 +56,28 @@ def admin_routes(router: Router) -> APIRouter:
         except StoreUnavailable as error:
             raise Unavailable(str(error), retry_after=1.0) from error
 
+    @routes.get("/exchanges/{identity}")
+    async def exchange(request: Request, identity: str) -> Response:
+        _demand_administrator(request)
+        _only(request.query_params, ("format",))
+        form = request.query_params.get("format", "json")
+        if form not in ("json", "text"):
+            raise InvalidRequest(f"format: json or text, not {form[:50]}", code="invalid_parameter", param="format")
+        work = asyncio.to_thread(_exchange, router, identity, form)
+        try:
+            return Response(await while_connected(request.receive, work), media_type=FORMS[form])
+        except ClientGone:
+            return Response(status_code=CLIENT_GONE)
+
     return routes
+
+
+def _exchange(router: Router, identity: str, form: str) -> bytes:
+    try:
+        past = recorded(router.registry.store.journal, identity)
+    except NotRecorded as problem:
+        raise InvalidRequest(str(problem), code="exchange_not_found", status=404) from None
+    return json_bytes(as_json(past, router.registry)) if form == "json" else explained(past, router.registry).encode()
 
 
 def _demand_administrator(request: Request) -> None:
@@ -65,7 +90,7 @@ def _question(asked: QueryParams) -> reports.Question:
     """Raises `InvalidRequest` with the name of the parameter that makes no sense."""
     _only(asked, ("by", "since", "format"))
     try:
-        return reports.question(asked.get("by", "model"), asked.get("since"), asked.get("format", "json"), FORMS)
+        return reports.question(asked.get("by", "model"), asked.get("since"), asked.get("format", "json"), REPORTS)
     except reports.WrongArgument as error:
         raise InvalidRequest(str(error), code="invalid_parameter", param=error.name) from None
 

@@ -23,7 +23,7 @@ from scribe_router.server.admin import CLIENT_GONE, admin_routes
 from scribe_router.server.connection import ClientGone, while_connected
 from scribe_router.server.events import EventStream
 from scribe_router.server.guard import Guard, error_response
-from scribe_router.server.headers import answer_headers
+from scribe_router.server.headers import answer_headers, explanation
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stream import AnswerStream
 
@@ -77,6 +77,11 @@ def _routes(router: Router) -> APIRouter:
     async def embeddings(request: Request) -> Response:
         return await _serve(router, "embeddings", request)
 
+    @routes.post("/experiments/outcome")
+    async def outcome(request: Request) -> Json:
+        principal: Principal = getattr(request.state, "principal", LOCAL)
+        return await router.report(await _body(request), principal)
+
     @routes.get("/models")
     async def models() -> Json:
         return {"object": "list", "data": offers(router.registry)}
@@ -121,10 +126,11 @@ async def _serve(router: Router, api: Api, request: Request) -> Response:
         answer = await while_connected(request.receive, router.serve(call, principal))
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
+    explained = explanation(request, answer.exchange)
     if isinstance(answer, AnswerStream):
-        return EventStream(answer)
+        return EventStream(answer, explained)
     response = Response(json_bytes(answer.body), media_type="application/json")
-    for name, value in answer_headers(answer.exchange.receipt()):
+    for name, value in (*answer_headers(answer.exchange.receipt()), *explained):
         response.headers.append(name, value)
     return response
 
@@ -173,9 +179,12 @@ def _no_number(text: str) -> float:
     raise ValueError(f"{text[:20]} is no number in JSON")
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)  # noqa: S101  (registered for this class)
-    return error_response(error)
+    response = error_response(error)
+    for name, value in explanation(request, error.exchange):
+        response.headers.append(name, value)
+    return response
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

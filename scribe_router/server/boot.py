@@ -9,6 +9,7 @@ import uvicorn
 
 from scribe_router.config.load import load_config
 from scribe_router.errors import ConfigError
+from scribe_router.logs import log_requests
 from scribe_router.registry import Registry
 from scribe_router.router import Router
 from scribe_router.sandboxed import sandboxed
@@ -33,6 +34,7 @@ def registry() -> Registry:
 
 def app() -> Guard:
     """The application of this process."""
+    log_requests()  # each worker is a process of its own
     return create_app(Router(registry()))
 
 

@@ -1,5 +1,7 @@
 """A stream of chunks as server-sent events. The head goes out when the stream has committed; the client may hang up."""
 
+from collections.abc import Iterable
+
 from starlette.responses import Response
 
 from scribe_router.encoding import json_bytes
@@ -17,12 +19,12 @@ HEADERS = [
 
 
 class EventStream(Response):
-    """Sends an `AnswerStream`; closes it whatever happens."""
+    """Sends an `AnswerStream`, with `more` headers; closes it whatever happens."""
 
-    def __init__(self, stream: AnswerStream) -> None:
+    def __init__(self, stream: AnswerStream, more: Iterable[tuple[str, str]] = ()) -> None:
         self._stream = stream
         super().__init__(status_code=200)
-        headers = [*HEADERS, *answer_headers(stream.exchange.receipt(), stream=True)]
+        headers = [*HEADERS, *answer_headers(stream.exchange.receipt(), stream=True), *more]
         self.raw_headers = [(name.encode(), value.encode()) for name, value in headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,9 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from math import ceil
+from typing import Any
+
+from starlette.requests import Request
 
 from scribe_router.errors import RequestError
-from scribe_router.exchange import Allowance, Exchange, Rate, Receipt
+from scribe_router.exchange import LOCAL, Allowance, Exchange, Rate, Receipt
+from scribe_router.explain_past import compact
+from scribe_router.policies.access import may_explain
+
+EXPLAIN = "x-scribe-explain"
 
 
 def answer_headers(receipt: Receipt, *, stream: bool = False) -> list[tuple[str, str]]:
@@ -23,6 +30,7 @@ def answer_headers(receipt: Receipt, *, stream: bool = False) -> list[tuple[str,
         "x-scribe-cache": receipt.cache,
         "x-scribe-tool-calls": receipt.tool_calls or None,
         "x-scribe-tool-cost-usd": None if stream else receipt.tool_cost_usd,
+        "x-scribe-experiment": receipt.experiment,
     }
     headers = [(name, safe(str(value))) for name, value in values.items() if value is not None]
     headers += _limits(receipt.allowances)
@@ -39,6 +47,14 @@ def error_headers(error: RequestError) -> list[tuple[str, str]]:
         headers.append(("x-scribe-attempts", str(len(exchange.attempts))))
         headers += _limits(exchange.allowances)
     return headers
+
+
+def explanation(request: Request, exchange: Any) -> list[tuple[str, str]]:
+    """The header that says how an exchange was planned, where `x-scribe-explain: 1` asks for it; else none."""
+    if request.headers.get(EXPLAIN) != "1" or not isinstance(exchange, Exchange):
+        return []
+    allowed = may_explain(getattr(request.state, "principal", LOCAL))
+    return [(EXPLAIN, compact(exchange) if allowed else "this key may not see how requests are planned")]
 
 
 def safe(value: str) -> str:

@@ -20,8 +20,8 @@ class StoreUnavailable(ScribeError):
 class Row:
     """An attempt as the ledger records it when it is reserved; it holds all that settlement will need.
 
-    `model` is LiteLLM's name for what is billed, `model_name` the public one of the configuration; `tool` is
-    the MCP tool that was called (empty: the row is of a model).
+    `model` is LiteLLM's name for what is billed, `model_name` the public one of the configuration. `unit` (a digest) is
+    in this `arm` of this `experiment`. `tool` is the MCP tool that was called (empty: the row is of a model).
     """
 
     attempt: str
@@ -39,6 +39,9 @@ class Row:
     cap: int | None = None
     team: str = ""
     model_name: str = ""
+    experiment: str = ""
+    arm: str = ""
+    unit: str = ""
     tool: str = ""
 
 
@@ -132,6 +135,10 @@ class Ledger(Accounting, Protocol):
 
     async def check(self) -> list[str]:
         """Compare counters with rows; one line for each difference, empty when they agree."""
+
+    async def report(self, attempt: str, said: dict[str, Any]) -> bool:
+        """Keep with a row, as `reported`, what a client says of the answer, in place of what it said before; whether
+        there is such a row."""
 
     async def note(self, name: str, text: str) -> bool:
         """Keep a note for good, unless its name is taken; whether this text is the one that is kept.

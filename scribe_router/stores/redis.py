@@ -153,6 +153,10 @@ class RedisLedger:
         await self.flush()
         return await asyncio.to_thread(self._run, fold, writes=True)
 
+    async def report(self, attempt: str, said: dict[str, Any]) -> bool:
+        """Keep with a row what a client says of the answer; whether there is such a row."""
+        return await asyncio.to_thread(self._run, lambda reports: reports.report(attempt, said), writes=True)
+
     async def note(self, name: str, text: str) -> bool:
         """Keep a note for good, unless its name is taken; whether this text is the one that is kept."""
         return await asyncio.to_thread(self._run, lambda reports: reports.note(name, text), writes=True)

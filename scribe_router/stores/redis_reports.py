@@ -10,7 +10,7 @@ from typing import Any
 
 from scribe_router.stores import redis_scripts as one
 from scribe_router.stores.contract import Counter
-from scribe_router.stores.redis_calls import Call, Session
+from scribe_router.stores.redis_calls import Call, Session, dumped
 from scribe_router.stores.redis_epoch import replace
 from scribe_router.stores.redis_link import Fault, Link
 from scribe_router.stores.selfcheck import Sums, compared
@@ -19,6 +19,11 @@ PAGE = 500
 TAKEN, SWEPT, SETTLED, RELEASED = 1, 3, 4, 5
 WHOLE = ("bound", "granted", "cost", "cap")
 TEXTS = ("state", "owner", "mark", "outcome")
+JSON = ("usage", "raw_usage", "reported")
+# A row that was folded meanwhile does not come back.
+REPORT = """if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'reported', ARGV[1])
+return 1"""
 
 
 class Reports:
@@ -46,6 +51,11 @@ class Reports:
         sums = self.ask(Call(key, ("HMGET", key, "settled", "reserved")) for key in keys)
         pairs = ((name, pair) for name, pair in zip(names, sums, strict=True) if pair != [None, None])
         return {name: Counter(name, int(settled or 0), int(reserved or 0)) for name, (settled, reserved) in pairs}
+
+    def report(self, attempt: str, said: dict[str, Any]) -> bool:
+        """Keep with a row what is said of its answer; whether there is such a row."""
+        key = self.places.row(attempt)
+        return self.ask([Call(key, ("EVAL", REPORT, 1, key, dumped(said)))]) == [1]
 
     def note(self, name: str, text: str) -> bool:
         """Keep a note unless its name is taken; whether this text is the one that is kept."""
@@ -171,7 +181,7 @@ def _as_dict(attempt: str, found: dict[str, str]) -> dict[str, Any]:
     row |= {name: found.get(name) for name in TEXTS}
     row |= {name: int(found[name]) if found.get(name) else row.get(name) for name in WHOLE}
     row |= {name: found.get(name) == "1" for name in ("provisional", "exceeded")}
-    row |= {name: json.loads(found[name]) if found.get(name) else None for name in ("usage", "raw_usage")}
+    row |= {name: json.loads(found[name]) if found.get(name) else None for name in JSON}
     row["charges"] = [charge | {"amount": row["granted"]} for charge in json.loads(found["charges"])]
     row["closed"] = float(found["closed"]) if "closed" in found else None
     return row

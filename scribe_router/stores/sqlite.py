@@ -125,6 +125,11 @@ class SqliteLedger:
             folded += count
         return folded
 
+    async def report(self, attempt: str, said: dict[str, Any]) -> bool:
+        """Keep with a row what a client says of the answer; whether there is such a row."""
+        text = json.dumps(said)
+        return cast("bool", await self._writer.call(lambda book: upkeep.report(book.connection, attempt, text)))
+
     async def note(self, name: str, text: str) -> bool:
         """Keep a note for good, unless its name is taken; whether this text is the one that is kept."""
         return cast("bool", await self._writer.call(lambda book: upkeep.note(book.connection, name, text)))

@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS attempts (
     owner TEXT NOT NULL, granted INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'reserved',
     provisional INTEGER NOT NULL DEFAULT 0, exceeded INTEGER NOT NULL DEFAULT 0,
     cost INTEGER, mark TEXT, outcome TEXT, closed REAL, usage TEXT, raw_usage TEXT,
-    team TEXT NOT NULL DEFAULT '', model_name TEXT NOT NULL DEFAULT '', tool TEXT NOT NULL DEFAULT '');
+    team TEXT NOT NULL DEFAULT '', model_name TEXT NOT NULL DEFAULT '', experiment TEXT NOT NULL DEFAULT '',
+    arm TEXT NOT NULL DEFAULT '', unit TEXT NOT NULL DEFAULT '', reported TEXT, tool TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS attempts_by_opening ON attempts (opened);
 CREATE INDEX IF NOT EXISTS attempts_of_exchange ON attempts (exchange);
 CREATE INDEX IF NOT EXISTS reserved_by_owner ON attempts (owner) WHERE state = 'reserved';
@@ -42,14 +43,18 @@ MIGRATIONS = {
     1: """ALTER TABLE attempts ADD COLUMN team TEXT NOT NULL DEFAULT '';
         ALTER TABLE attempts ADD COLUMN model_name TEXT NOT NULL DEFAULT '';""",
     2: "CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;",
-    3: "ALTER TABLE attempts ADD COLUMN tool TEXT NOT NULL DEFAULT '';",
+    3: """ALTER TABLE attempts ADD COLUMN experiment TEXT NOT NULL DEFAULT '';
+        ALTER TABLE attempts ADD COLUMN arm TEXT NOT NULL DEFAULT '';
+        ALTER TABLE attempts ADD COLUMN unit TEXT NOT NULL DEFAULT '';
+        ALTER TABLE attempts ADD COLUMN reported TEXT;
+        ALTER TABLE attempts ADD COLUMN tool TEXT NOT NULL DEFAULT '';""",
 }
 # One row, since each step of a statement is a turn of the interpreter's lock, which the event loop wants as well.
 BEFORE = """SELECT (SELECT granted FROM attempts WHERE attempt = ?),
     (SELECT json_group_object(name, json_array(settled, reserved)) FROM counters WHERE name IN ({names}))"""
 INSERT = """INSERT INTO attempts (attempt, exchange, principal, user, model, deployment, provider, lane, opened, bound,
-    charges, price, cap, owner, granted, team, model_name, tool)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    charges, price, cap, owner, granted, team, model_name, experiment, arm, unit, tool)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 TAKE = """INSERT INTO counters (name, settled, reserved) VALUES {counters} ON CONFLICT (name)
     DO UPDATE SET reserved = reserved + excluded.reserved"""
 MOVE = """UPDATE counters SET settled = settled + ?, reserved = reserved - ?
@@ -93,7 +98,7 @@ class Book:
         values = (
             *(row.attempt, row.exchange, row.principal, row.user, row.model, row.deployment, row.provider, row.lane),
             *(row.opened, row.bound, charges_json(row.charges, amount), price, row.cap, self.owner.id, amount),
-            *(row.team, row.model_name, row.tool),
+            *(row.team, row.model_name, row.experiment, row.arm, row.unit, row.tool),
         )
         self.connection.execute(INSERT, values)
         if row.charges:

@@ -11,6 +11,7 @@ from typing import Any
 from scribe_router.stores.contract import Counter
 
 PAGE = 500
+JSON = ("charges", "price", "usage", "raw_usage", "reported")
 COUNTERS = "SELECT name, settled, reserved FROM counters"
 NAMED = "SELECT name, settled, reserved FROM counters WHERE name IN (SELECT value FROM json_each(?))"
 
@@ -70,5 +71,5 @@ def _dicts(found: sqlite3.Cursor) -> list[dict[str, Any]]:
 
 def _as_dict(row: dict[str, Any]) -> dict[str, Any]:
     """A row with its JSON read and its flags as booleans."""
-    row |= {name: json.loads(row[name]) for name in ("charges", "price", "usage", "raw_usage") if row[name]}
+    row |= {name: json.loads(row[name]) for name in JSON if row[name]}
     return row | {name: bool(row[name]) for name in ("provisional", "exceeded")}

@@ -38,6 +38,7 @@ FOLD = """INSERT INTO checkpoints (name, settled)
     ON CONFLICT (name) DO UPDATE SET settled = settled + excluded.settled"""
 NOTE = "INSERT INTO notes (name, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
 NOTED = "SELECT text FROM notes WHERE name = ?"
+REPORT = "UPDATE attempts SET reported = ? WHERE attempt = ?"
 DELETE = "DELETE FROM attempts WHERE attempt = ?"
 
 
@@ -72,6 +73,11 @@ def note(connection: sqlite3.Connection, name: str, text: str) -> bool:
     """Write a note unless its name is taken; whether this text is the one that is kept."""
     connection.execute(NOTE, (name, text))
     return bool(connection.execute(NOTED, (name,)).fetchone()[0] == text)
+
+
+def report(connection: sqlite3.Connection, attempt: str, text: str) -> bool:
+    """Write what is said of an attempt's answer; whether there is such a row."""
+    return connection.execute(REPORT, (text, attempt)).rowcount == 1
 
 
 def recounted(connection: sqlite3.Connection) -> Sums:

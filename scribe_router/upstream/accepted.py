@@ -3,14 +3,10 @@
 Pure; whatever is not sent as it was asked is said.
 """
 
-from collections.abc import Mapping
-
 from scribe_router.exchange import Json
 from scribe_router.policies.quirks import fitted, streamed
-from scribe_router.policies.reasoning import CONTROLS, Encoded, Family, forced_tool, tool_name
+from scribe_router.policies.reasoning import Encoded, Family, forced_tool, tool_name, written, yielding
 from scribe_router.registry import Deployment
-
-YIELDS = "a forced tool leaves no thinking"
 
 
 def accepted(
@@ -24,18 +20,12 @@ def accepted(
         thinking = family.level(body, effort) != "none"
         refused = (*family.never, *(family.never_thinking if thinking else ()))
         said += [f"{name} is not sent: {body['model']} refuses it" for name in dict.fromkeys(refused) if name in body]
-        body = _with_effort({name: value for name, value in body.items() if name not in refused}, effort)
+        body = {name: value for name, value in body.items() if name not in refused}
+        body = body if effort is None else written(body, effort)
     body, changed = fitted(deployment.quirks, body)
     if streamed(deployment.quirks, thinking=thinking):
         body |= {"stream": True, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
     return body, effort, (*said, *changed)
-
-
-def _with_effort(body: Json, effort: Encoded | None) -> Json:
-    for name, value in ({} if effort is None else effort.fields).items():
-        both = isinstance(value, Mapping) and isinstance(body.get(name), Mapping)
-        body[name] = {**body[name], **value} if both else value
-    return body
 
 
 def _forced(body: Json, family: Family, effort: Encoded | None, said: list[str]) -> tuple[Json, Encoded | None]:
@@ -45,10 +35,7 @@ def _forced(body: Json, family: Family, effort: Encoded | None, said: list[str])
     if takes == "any" or not body.get("tools") or (takes == "required" and not name):
         return body, effort
     if takes == "unthinking":
-        own = {each for each in CONTROLS if each != "output_config"}
-        _, fields = family.sent("none")
-        silent = Encoded(fields, "none", YIELDS)
-        return {field: value for field, value in body.items() if field not in own}, silent
+        return body, yielding(family)
     alone = [tool for tool in body["tools"] if name and tool_name(tool) == name]
     sent, why = ("required", "takes no tool by its name") if takes == "required" else ("auto", "takes no forced tool")
     only = f", with {name} as the only tool" if alone else ""

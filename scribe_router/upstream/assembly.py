@@ -67,7 +67,7 @@ def _join(into: Json, part: Json) -> None:
         elif isinstance(before, dict) and isinstance(value, dict):
             _join(before, value)
         elif type(before) is list and isinstance(value, list):
-            _extend(before, value)
+            (_extend_thinking if name == "thinking_blocks" else _extend)(before, value)
         elif isinstance(before, list | dict) and value is not None:
             raise TypeError(f"{name} goes on as something else")
         elif value is not None and not (name in WHOLE and before):
@@ -91,6 +91,14 @@ def _extend(into: list[Any], parts: list[Any]) -> None:
         if found is None:
             into.append(found := {})
         _join(found, part)
+
+
+def _extend_thinking(into: list[Any], parts: list[Any]) -> None:
+    """Add parts of signed thinking: a block has no index, and goes on until its signature."""
+    for part in parts:
+        if not into or into[-1].get("signature") or part.get("type") != into[-1].get("type"):
+            into.append({})
+        _join(into[-1], part)
 
 
 def _settled(value: Any) -> Any:

@@ -16,15 +16,14 @@ from copy import deepcopy
 from types import MappingProxyType
 from typing import Any
 
-import aiohttp
-
 from scribe_router import plugins
-from scribe_router.exchange import AttemptFailed, Category, Json, Reached
+from scribe_router.exchange import AttemptFailed, Json
 from scribe_router.policies.parameters import ANTHROPIC_OWN, API
 from scribe_router.registry import Deployment
 from scribe_router.upstream.failures import from_exception, from_stream_exception
 from scribe_router.upstream.litellm_replies import as_openai, translated
 from scribe_router.upstream.mark import ours
+from scribe_router.upstream.mended import mend
 from scribe_router.upstream.quiet import litellm
 from scribe_router.upstream.shape import Shaped, limits_in
 
@@ -90,8 +89,6 @@ _process = _Process()
 
 def _load() -> Any:
     router = litellm().Router  # before anything of LiteLLM is imported: the import alone would download prices
-    import httpx
-    from litellm.llms.custom_httpx.aiohttp_transport import AIOHTTP_EXC_MAP
 
     class Pinned(router):  # type: ignore[valid-type, misc]
         """A Router that hands a stream over as it is: its own wrapper falls back in mid-stream, and logs an error."""
@@ -103,25 +100,8 @@ def _load() -> Any:
     others = plugins.loaded("providers").items()
     module.custom_provider_map += [{"provider": name, "custom_handler": one} for name, one in others]
     module.utils.custom_llm_setup()
-    # It takes a connection that was reset for one that was never made, and sends such a request a second time.
-    AIOHTTP_EXC_MAP[aiohttp.ClientOSError] = httpx.ReadError
-    _keep_version(litellm().AnthropicConfig)
+    mend()
     return Pinned(model_list=[], num_retries=0, disable_cooldowns=True, ignore_invalid_deployments=False)
-
-
-_VERSION = "anthropic-version"
-
-
-def _keep_version(config: Any) -> None:
-    """Let a deployment's `anthropic-version` leave: LiteLLM writes its own over it."""
-    validate = config.validate_environment
-
-    def kept(self: Any, headers: Any, *more: Any, **named: Any) -> Any:
-        version = next((value for name, value in headers.items() if name.lower() == _VERSION), None)
-        rest = {name: value for name, value in headers.items() if name.lower() != _VERSION}
-        return validate(self, rest, *more, **named) | ({} if version is None else {_VERSION: version})
-
-    config.validate_environment = kept
 
 
 def _fed(identity: str, deployment: Deployment) -> Any:
@@ -212,14 +192,8 @@ class LiteLLMLane:
 
 
 def arguments(shaped: Shaped) -> dict[str, Any]:
-    """Keyword arguments of the pinned call: the API's own parameters; everything else travels in the body.
-
-    LiteLLM has no channel for unknown names to Anthropic, so there the listed ones are arguments and others an error.
-    """
+    """Keyword arguments of the pinned call: the API's own parameters; everything else travels in the body."""
     named, rest = _parted(shaped)
-    if rest and shaped.deployment.wire == "anthropic":
-        detail = f"{shaped.deployment.provider} does not take {', '.join(sorted(rest))}"
-        raise AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, detail)
     if shaped.deployment.wire == "ollama" and isinstance(rest.get("options"), dict) and shaped.cap is not None:
         rest["options"]["num_predict"] = shaped.cap  # they take the place of LiteLLM's, which hold the cap
     if rest:

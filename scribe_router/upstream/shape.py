@@ -17,7 +17,7 @@ from scribe_router.policies.modes import moded
 from scribe_router.policies.parameters import OURS
 from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.quirks import headers
-from scribe_router.policies.reasoning import CONTROLS, LEVELS, VISIBLE, Asked, Encoded, asked, encode
+from scribe_router.policies.reasoning import CONTROLS, LEVELS, Asked, Encoded, asked, encode
 from scribe_router.registry import Deployment
 from scribe_router.upstream.accepted import accepted
 
@@ -142,11 +142,10 @@ def _wish(call: Call, body: Json, deployment: Deployment, auto: Level | None) ->
     if tokens is not None:
         body["thinking_budget"] = tokens
     _check_effort(body)
-    wish = asked(body, family.native, auto)
+    wish = family.wish(body, auto)
     unsaid = []
     for name in CONTROLS:
-        # `output_config` may hold more than an effort, which is written over.
-        if name in body and (name not in family.native or (wish is not None and name != "output_config")):
+        if name in body and name not in family.native:  # what is native is written over, where there is a wish
             if wish is None and body[name] not in (None, "auto"):
                 unsaid.append(f"{name} is not sent to {deployment.id}, which does not know it")
             del body[name]
@@ -214,13 +213,9 @@ def limits_in(headers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def default_cap(shaped: Shaped) -> int:
-    """The output cap of a request that names none: the deployment's, above what the client wants thought in the
-    provider's own words (else it is refused), never above the model's."""
-    deployment, thinking = shaped.deployment, shaped.body.get("thinking")
-    usual = deployment.default_output_cap
-    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-    wanted = budget + VISIBLE if isinstance(budget, int) else 0
-    return min(max(usual, wanted), deployment.max_output or usual)
+    """The output cap of a request that names none: the deployment's, above the tokens that the client wants thought,
+    never above the model's."""
+    return shaped.deployment.cap_for(shaped.wish or asked(shaped.body, ()))
 
 
 def input_ceiling(shaped: Shaped) -> int | None:

@@ -64,13 +64,15 @@ def written() -> list[Case]:
 
 
 def levels() -> list[Case]:
-    """The cases of `reasoning.yaml`: what stands there is all that differs from the request without an effort. Each
-    provider's first model is streamed as well."""
+    """The cases of `reasoning.yaml`: what stands there is all that differs from the request without an effort.
+    Streamed as well are the least and the most of each model, and every level of each provider's first."""
     plain = {line["model"]: line for line in table()["cases"] if set(line) <= {"model", "sends", "fact"}}
     lines = yaml.safe_load((CASES / "reasoning.yaml").read_text(encoding="utf-8"))
     firsts = {line["model"].partition("/")[0]: line["model"] for line in reversed(lines)}.values()
-    streamed = [_level(line, plain[line["model"]], stream=True) for line in lines if line["model"] in firsts]
-    return [_level(line, plain[line["model"]]) for line in lines] + streamed
+    ends = ({"reasoning_effort": "none"}, {"reasoning_effort": "max"})
+    streamed = [line for line in lines if line["model"] in firsts or line["ask"] in ends]
+    plainly = [_level(line, plain[line["model"]]) for line in lines]
+    return plainly + [_level(line, plain[line["model"]], stream=True) for line in streamed]
 
 
 def _level(line: Json, plain: Json, *, stream: bool = False) -> Case:

@@ -26,7 +26,7 @@ from tests.golden.cases import ROOT, Case, default, levels, written
 from tests.golden.tunnel import Tunnel, tunnelling
 
 LANES: tuple[Lane, ...] = ("wire", "litellm")
-SECONDS = 300
+SECONDS = 600
 Arrived = dict[str, dict[str, Any]]
 
 
@@ -59,7 +59,7 @@ def rows(name: str) -> Json:
 async def _collect(folder: Path) -> None:
     cases = {case.name: case for case in (*written(), *levels())}
     with tunnelling(Authority(folder)) as tunnel:
-        os.environ["HTTPS_PROXY"] = tunnel.url
+        os.environ["HTTPS_PROXY"] = os.environ["HTTP_PROXY"] = tunnel.url
         router = _router(folder, map(_deployment, cases.values()))
         arrived = {
             name: {lane: await _arrived(router, tunnel, case, lane) for lane in LANES} for name, case in cases.items()

@@ -13,7 +13,7 @@ from tests.golden.cases import Case, levels, written
 from tests.golden.collect import Arrived, collected, rows
 from tests.golden.rules import RULES, compared
 
-pytestmark = pytest.mark.timeout(400)  # the first test waits until everything has been asked
+pytestmark = pytest.mark.timeout(700)  # the first test waits until everything has been asked
 WRITTEN, LEVELS_OF = written(), levels()
 
 

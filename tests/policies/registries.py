@@ -10,6 +10,7 @@ from scribe_router.config.price_entries import compile_price
 from scribe_router.exchange import Category
 from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
@@ -78,6 +79,7 @@ def registry(config: Mapping[str, Any]) -> Registry:
         routing=RoutingPolicy.model_validate(config.get("routing", {})),
         access=None,
         store=Store("sqlite::memory:"),
+        experiments=ExperimentsPolicy.model_validate({"experiments": config.get("experiments", {})}),
         breaker=BreakerPolicy.model_validate(config["breaker"]) if "breaker" in config else None,
     )
 

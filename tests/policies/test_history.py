@@ -14,6 +14,7 @@ BLOCKS = [{"type": "thinking", "thinking": "hm", "signature": "s"}]
 ANTHROPIC, KIMI, OPENROUTER = ["thinking_blocks"], ["reasoning_content"], ["reasoning", "reasoning_details"]
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+EMPTY = {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
 
 
 def said(**more: Any) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def said(**more: Any) -> dict[str, Any]:
         (said(content=[]), KIMI, said(content=[])),
         ({"role": "user", "content": "hi"}, [], {"role": "user", "content": "hi"}),
         ("strange", [], "strange"),
+        (said(tool_calls=[EMPTY, "strange"]), [], said(tool_calls=[CALL, "strange"])),
     ],
 )  # fmt: skip
 def test_thinking_stays_with_its_vendor(message: Any, understood: list[str], travels: Any) -> None:

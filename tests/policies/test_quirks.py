@@ -7,6 +7,7 @@ import pytest
 from scribe_router.policies.providers import Provider
 from scribe_router.policies.quirks import Header, Quirk, advice, fitted, headers, streamed
 
+FORMATS = {"formats": ("text",)}
 CLAMP = {"clamp": {"temperature": (0, 1)}}
 
 
@@ -35,6 +36,12 @@ CLAMP = {"clamp": {"temperature": (0, 1)}}
         ({"rename": {"a": "b"}}, {"a": 1}, {"b": 1}, []),
         ({"rename": {"a": "b"}}, {"a": 1, "b": 2}, {"b": 2}, ["a is not sent: b is its name at m"]),
         ({"rename": {"a": "b"}}, {"a": 1, "b": None}, {"b": 1}, []),
+        ({"roles": {"boss": "user"}}, {"messages": [{"role": "boss"}, 1]}, {"messages": [{"role": "user"}, 1]}, []),
+        ({"roles": {"boss": "user"}}, {"messages": [{"role": ["boss"]}]}, {"messages": [{"role": ["boss"]}]}, []),
+        ({"roles": {"boss": "user"}}, {"messages": None}, {"messages": None}, []),
+        (FORMATS, {"response_format": {"type": "csv"}}, {}, ["response_format is not sent: m has no csv"]),
+        (FORMATS, {"response_format": {"type": "text"}}, {"response_format": {"type": "text"}}, []),
+        (FORMATS, {"response_format": "csv"}, {"response_format": "csv"}, []),
         ({"defaults": {"a": 1}}, {}, {"a": 1}, []),
         ({"defaults": {"a": 1}}, {"a": False}, {"a": False}, []),
         ({"defaults": {"a": 5}, "clamp": {"a": (0, 1)}}, {}, {"a": 1}, ["a 5 is sent as 1: m takes 0 to 1"]),

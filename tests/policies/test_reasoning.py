@@ -14,11 +14,13 @@ from scribe_router.policies.reasoning import (
     LEVELS,
     VISIBLE,
     Asked,
+    Encoded,
     Family,
     ReasoningKnowledge,
     asked,
     encode,
     forced_tool,
+    written,
 )
 
 SHIPPED_ROWS = ReasoningKnowledge.model_validate(load(SHIPPED / "policies" / "reasoning.yaml").data)
@@ -90,6 +92,64 @@ def test_what_is_asked(body: dict[str, Any], native: tuple[str, ...], wish: Aske
     assert asked(body, native) == wish
 
 
+@pytest.mark.parametrize(
+    ("family", "body", "wish"),
+    [
+        ("claude-4.5", {"thinking": {"type": "disabled"}}, None),
+        ("claude-4.5", {"thinking": {"type": "enabled", "budget_tokens": 5}}, Asked("minimal", 5, own=True)),
+        ("claude-4.5", {"thinking": {"type": "enabled", "budget_tokens": 5}, "reasoning_effort": "low"}, Asked("low")),
+        ("claude-5", {"thinking": {"type": "disabled"}}, None),
+        ("claude-sonnet-5.5", {"thinking": {"type": "disabled"}}, Asked("none", own=True)),
+        ("claude-always", {"thinking": {"type": "disabled"}}, Asked("none", own=True)),
+        ("claude-always", {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}, None),
+        ("gemini-2.5-flash", {"thinking": {"type": "disabled"}}, Asked("none", own=True)),
+        ("openrouter-always", {"reasoning": {"effort": "none"}}, Asked("none", own=True)),
+        ("openrouter-always", {"reasoning": {"effort": "high"}}, None),
+    ],
+)
+def test_a_vendors_own_words_that_its_models_do_not_take(family: str, body: dict[str, Any], wish: Asked | None) -> None:
+    assert SHIPPED_ROWS.root[family].wish(body) == wish
+
+
+@pytest.mark.parametrize(
+    ("family", "wish", "cap", "fields", "degraded"),
+    [
+        ("claude-4.5", Asked("high", 9_990, own=True), 10_000, {"type": "enabled", "budget_tokens": 9_990}, ""),
+        (
+            "claude-4.5",
+            Asked("high", 10_000, own=True),
+            10_000,
+            {"type": "enabled", "budget_tokens": 8_976},
+            "an output cap of 10000 tokens leaves 8976 to think",
+        ),
+        ("claude-4.6", Asked("medium", 5_000), 10_000, {"type": "enabled", "budget_tokens": 5_000}, ""),
+        ("openrouter", Asked("medium", 5_000), 10_000, {"max_tokens": 5_000}, ""),
+        ("openrouter", Asked("none", 0), 10_000, {"effort": "none"}, ""),
+        ("gemini-2.5-flash-lite", Asked("none"), 10_000, {"type": "enabled", "budget_tokens": 0}, ""),
+    ],
+)
+def test_a_number_of_tokens(family: str, wish: Asked, cap: int, fields: dict[str, Any], degraded: str) -> None:
+    found = encode(SHIPPED_ROWS.root[family], wish, cap)
+    assert (list(found.fields.values()), found.degraded) == ([fields], degraded)
+
+
+def test_what_is_written_leaves_alone_what_says_something_else() -> None:
+    low = Encoded({"thinking": {"type": "adaptive"}, "kwargs": {"think": True}}, "low")
+    body = {
+        "thinking": {"type": "enabled", "budget_tokens": 5, "display": "omitted"},
+        "output_config": {"effort": "max", "format": 1},
+        "reasoning": {"effort": "max"},
+        "kwargs": {"type": 1, "think": False},
+        "seed": 1,
+    }
+    assert written(body, low) == {
+        "thinking": {"type": "adaptive", "display": "omitted"},
+        "output_config": {"effort": "max", "format": 1},
+        "kwargs": {"type": 1, "think": True},
+        "seed": 1,
+    }
+
+
 @given(
     st.sampled_from(sorted(SHIPPED_ROWS.root)),
     st.sampled_from(LEVELS),
@@ -103,13 +163,13 @@ def test_a_budget_leaves_room_to_answer(name: str, level: Level, tokens: int | N
     assert found.fields == family.sent(found.level)[1] or family.budget is not None
     if family.budget is None:
         return
-    written: Any = found.fields
+    said: Any = found.fields
     for part in family.budget.field.split("."):
-        written = written.get(part, {}) if isinstance(written, dict) else None
-    if isinstance(written, int):
-        assert family.budget.least <= written <= (family.budget.most or written)
-        assert written <= max(cap - VISIBLE, family.budget.least)
-        assert tokens is None or written == tokens or found.degraded
+        said = said.get(part, {}) if isinstance(said, dict) else None
+    if isinstance(said, int) and (said or found.level != "none"):
+        assert family.budget.least <= said <= (family.budget.most or said)
+        assert said <= max(cap - VISIBLE, family.budget.least)
+        assert tokens is None or said == tokens or found.degraded
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,22 @@ def test_a_text_goes_on_as_text(other: Any) -> None:
     assembly.add(delta(content="a"))
     with pytest.raises(AttemptFailed, match="no chunk of an answer"):
         assembly.add(delta(content=other))
+
+
+def test_signed_thinking_goes_on_until_its_signature() -> None:
+    """As LiteLLM hands it over: blocks without an index."""
+    assembly = Assembly()
+    for block in (
+        {"thinking": "one "},
+        {"thinking": "two"},
+        {"thinking": "", "signature": "s1"},
+        {"thinking": "three"},
+    ):
+        assembly.add(delta(thinking_blocks=[{"type": "thinking", **block}]))
+    assembly.add(delta(thinking_blocks=[{"type": "thinking", "thinking": "", "signature": "s2"}]))
+    assembly.add(delta(thinking_blocks=[{"type": "redacted_thinking", "data": "x"}]))
+    assert assembly.answer()["choices"][0]["message"]["thinking_blocks"] == [
+        {"type": "thinking", "thinking": "one two", "signature": "s1"},
+        {"type": "thinking", "thinking": "three", "signature": "s2"},
+        {"type": "redacted_thinking", "data": "x"},
+    ]

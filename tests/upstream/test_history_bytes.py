@@ -57,9 +57,11 @@ HISTORY: list[dict[str, Any]] = [
 async def test_each_vendor_gets_the_words_and_its_own_thoughts(router: RouterFrom, sandbox: Sandbox) -> None:
     one = router(CONFIG.replace("BASE", sandbox.url), {"retries": "server: {retries: 0}"})
     await one.serve(Call("chat", {"model": "claude", "messages": HISTORY, "tools": TOOLS, "max_tokens": 4_000}))
-    claude, kimi, gpt = (json.loads(each.body) for each in sandbox.received)
+    claude, kimi, gpt = bodies = [json.loads(each.body) for each in sandbox.received]
+    texts = [json.dumps(body) for body in bodies]
     again = claude["messages"][3]["content"][1]["id"]
-    assert claude["messages"] == [
+    schema = {"name": "weather", "type": "custom", "input_schema": {"type": "object", "properties": {}}}
+    assert claude.pop("messages") == [
         {"role": "user", "content": [{"type": "text", "text": "weather?"}]},
         {
             "role": "assistant",
@@ -85,13 +87,17 @@ async def test_each_vendor_gets_the_words_and_its_own_thoughts(router: RouterFro
             ],
         },
     ]
+    assert claude == {"model": "error-500", "max_tokens": 4_000, "tools": [schema]}
     assert again.isalnum()
     plain = [
         {name: value for name, value in each.items() if name not in ("thinking_blocks", "reasoning_content")}
         for each in HISTORY
     ]
-    assert gpt["messages"] == plain
-    assert kimi["messages"] == [*plain[:3], HISTORY[3], *plain[4:]]
-    for body in (claude, kimi, gpt):
-        assert ("what kimi thought" in json.dumps(body)) is (body is kimi)
-        assert ("what claude thought" in json.dumps(body)) is (body is claude)
+    rest = {"tools": TOOLS, "max_completion_tokens": 4_000}
+    assert gpt == {"model": "echo", "messages": plain, **rest}
+    assert kimi == {"model": "error-500", "messages": [*plain[:3], HISTORY[3], *plain[4:]], **rest}
+    assert [("what claude thought" in text, "what kimi thought" in text) for text in texts] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]

@@ -182,7 +182,7 @@ def tool_call(call: ToolCall, turn: Turn, place: int, arguments: str) -> dict[st
 
 
 def chat(prompt: Prompt, turn: Turn) -> Object:
-    content = None if turn.calls else "".join(turn.text)
+    content = "".join(turn.text) or (None if turn.calls else "")
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
     if turn.thinking:
         message["reasoning_content"] = "".join(turn.thinking)

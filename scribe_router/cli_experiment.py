@@ -1,0 +1,39 @@
+"""`scribe-router experiment`: arguments in, text out."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from scribe_router.cli_options import Config, EnvFile, Policies, fail, registry
+from scribe_router.errors import ScribeError
+
+experiment = typer.Typer(help="Experiments of policies/experiments.yaml.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@experiment.callback()
+def _several() -> None:
+    """A group, although it has one command so far."""
+
+
+@experiment.command()
+def report(
+    name: Annotated[str, typer.Argument(help="The experiment.")],
+    since: Annotated[str | None, typer.Option(help="From this day on (UTC), as 2026-11-20; default: all.")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    config: Config = None,
+    policies: Policies = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Compare the arms, from the ledger: units, exposures, errors, cost, latency and what clients reported, each with a
+    95 % interval that counts units, and the difference to the first arm."""
+    from scribe_router import bookkeeping
+    from scribe_router.reports import WrongArgument
+
+    found = registry(config, policies, env_file, sandbox=False)
+    try:
+        typer.echo(asyncio.run(bookkeeping.experiment(found, name, since, form)))
+    except WrongArgument as error:
+        fail(f"--{error}")
+    except (ValueError, ScribeError) as error:
+        fail(error)
