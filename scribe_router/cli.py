@@ -14,6 +14,7 @@ from scribe_router.cli_ledger import ledger
 from scribe_router.cli_models import models
 from scribe_router.cli_options import Config, EnvFile, Policies, fail, load, place, registry
 from scribe_router.cli_prices import prices
+from scribe_router.cli_secrets import secrets
 from scribe_router.errors import ConfigError, ScribeError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command()(explain)
 app.add_typer(ledger, name="ledger")
 app.add_typer(models, name="models")
 app.add_typer(prices, name="prices")
+app.add_typer(secrets, name="secrets")
 
 
 @app.command()
@@ -89,9 +91,13 @@ def check(
         fail(f"{count} error{'s' if count != 1 else ''}")
     found = loaded.registry
     if resolved:
+        from scribe_router.config.resolved import LEFT_OUT
         from scribe_router.config.resolved import resolved as expanded
 
-        typer.echo(expanded(loaded.source, found), nl=False)
+        text = expanded(loaded.source, found)
+        typer.echo(text, nl=False)
+        if LEFT_OUT in text:
+            typer.echo(f"note: {LEFT_OUT} stands for what the file holds itself; write os.environ/NAME there", err=True)
         return
     for warning in found.warnings:
         typer.echo(f"note: {warning}")

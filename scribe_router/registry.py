@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from scribe_router.exchange import Category, Exposure, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
-from scribe_router.names import matched
+from scribe_router.names import matched, of_a_secret
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
@@ -35,6 +35,7 @@ from scribe_router.policies.strategies import BUILT_IN, Strategy
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
 MOST_MODELS = 32  # that one request may name as its own fallbacks
+SHORTEST_SECRET = 8  # letters; what is shorter is "none", or a word that an error may need
 Durability = Literal["normal", "full", "accepted-loss"]
 
 
@@ -60,7 +61,7 @@ class Deployment:
     wire: Wire
     lane: Lane
     mode: Mode = "chat"
-    api_base: str | None = None
+    api_base: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     key_name: str | None = None
     region: str | None = None
@@ -144,6 +145,15 @@ class Deployment:
         return min(max(usual, wanted), self.max_output or usual)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no client is to read, though a provider may repeat it; the longest first."""
+        headers = [value for name, value in self.headers.items() if not name.lower().startswith("anthropic-")]
+        given = [value for name, value in self.litellm_params.items() if of_a_secret(name)]
+        query = (self.api_base or "").partition("?")[2]
+        found = {str(each).removeprefix("Bearer ") for each in (self.api_key, *headers, *given, query) if each}
+        return tuple(sorted((each for each in found if len(each) >= SHORTEST_SECRET), key=len, reverse=True))
+
+    @property
     def named_for_litellm(self) -> str:
         """The model as LiteLLM names it: a provider that it does not know, and that speaks OpenAI's format, is OpenAI's
         client at another address."""
@@ -205,7 +215,7 @@ class Store:
     `fail` is what becomes of requests while the ledger is away; None leaves it to the limits.
     """
 
-    url: str
+    url: str = field(repr=False)
     journal: str | None = None
     durability: Durability = "normal"
     fail: Literal["closed", "open"] | None = None

@@ -103,6 +103,19 @@ RULES = [
         ),
     ),
     Rule(
+        "where secrets come from knows no configuration",
+        "secrets",
+        ("litellm", "aiohttp", "yaml", "scribe_router"),
+        (
+            "scribe_router.secrets",
+            "scribe_router.errors",
+            "scribe_router.names",
+            "scribe_router.litellm_names",
+            "scribe_router.plugins",
+            "scribe_router.policies.schema",
+        ),
+    ),
+    Rule(
         "the server knows no strategy, no money, no litellm",
         "server",
         (
