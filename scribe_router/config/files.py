@@ -32,6 +32,7 @@ from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.tokens import TokensKnowledge
 
 KNOWLEDGE: Mapping[str, type[BaseModel]] = {
     "providers": ProvidersKnowledge,
@@ -39,6 +40,7 @@ KNOWLEDGE: Mapping[str, type[BaseModel]] = {
     "prices": PricesKnowledge,
     "reasoning": ReasoningKnowledge,
     "capabilities": CapabilitiesKnowledge,
+    "tokens": TokensKnowledge,
 }
 POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,
