@@ -31,6 +31,7 @@ from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
+from scribe_router.policies.tokens import OTHER, Tokens
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
@@ -44,13 +45,14 @@ class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
     `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is at
-    OpenAI. `window` and `max_output` are tokens; None is unknown. `params` are the operator's defaults for the request
-    body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason, `quirks` what else it
-    wants otherwise, `modes` are the provider's, `sold` gives price and window of another of its models. `history` are
-    the fields of earlier thinking that it reads (None: all). `cache_for` is how long its prompts are kept where
-    `prompt_caching` says how, `completions` how it is asked for text completions (None: it has none). `off` says
-    what is switched off that it needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot
-    be used, in one line.
+    OpenAI. `window` and `max_output` are tokens; None is unknown. `cap_in_window` says that the output cap takes room
+    in the window, `tokens` how its model counts. `supports` is what it is known to have, `lacks` what it is known not
+    to have. `params` are the operator's defaults for the request body, `litellm_params` what only LiteLLM's lane
+    needs, `family` how it is told to reason, `quirks` what else it wants otherwise, `modes` are the provider's,
+    `sold` gives price and window of another of its models. `history` are the fields of earlier thinking that it reads
+    (None: all). `cache_for` is how long its prompts are kept where `prompt_caching` says how, `completions` how it is
+    asked for text completions (None: it has none). `off` says what is switched off that it needs; `only_unasked` that
+    it may not be asked to think. `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -76,8 +78,11 @@ class Deployment:
     price_row: str | None = None
     window: int | None = None
     max_output: int | None = None
+    cap_in_window: bool = False
+    tokens: Tokens = OTHER
     default_output_cap: int = 4096
     supports: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
     facts_known: bool = False
     litellm_lane_for_tools: bool = False
     cap_includes_thinking: bool = True

@@ -23,6 +23,7 @@ from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
 from scribe_router.attempts import Attempts
 from scribe_router.cache import Cache
+from scribe_router.counting import counted, settled
 from scribe_router.errors import (
     BudgetExceeded,
     CircuitOpen,
@@ -43,6 +44,7 @@ from scribe_router.outcome import error_for, limited, refused
 from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
 from scribe_router.policies.access import administers
 from scribe_router.policies.parameters import admit
+from scribe_router.policies.tokens import Counted
 from scribe_router.python_api import PythonApi
 from scribe_router.redaction import Redaction
 from scribe_router.registry import Registry
@@ -107,10 +109,14 @@ class Router(PythonApi):
 
     def plan(self, call: Call, *, seed: int | None = None, principal: Principal = LOCAL) -> Plan:
         """The plan of a call, as `serve` would walk it. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
-        seed, now = self._random.getrandbits(32) if seed is None else seed, self._clock()
+        seed = self._random.getrandbits(32) if seed is None else seed
+        return settled(partial(self._plan, call, seed, principal), call)
+
+    def _plan(self, call: Call, seed: int, principal: Principal, tokens: tuple[Counted, ...] = ()) -> Plan:
+        now = self._clock()
         today, seen, full = _day(now), self.state, self.limiter.full()
         snapshot = Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full)
-        return plan_of(call, self.registry, snapshot, principal)
+        return plan_of(call, self.registry, snapshot, principal, counted=tokens)
 
     async def report(self, body: Json, principal: Principal = LOCAL) -> Json:
         """Keep what a client says of an answer under an experiment. Raises a `RequestError`."""
@@ -171,7 +177,7 @@ class Router(PythonApi):
         waits = self.registry.breaker is not None and self.registry.breaker.all_open == "wait"
         while True:
             try:
-                exchange.plan = self._first_plan(exchange)
+                exchange.plan = await self._first_plan(exchange)
                 if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
                     self._turns[exchange.plan.model] += 1
                 exchange.warnings += [each for each in exchange.plan.warnings if each not in exchange.warnings]
@@ -183,9 +189,14 @@ class Router(PythonApi):
                 if not waits or exchange.abandoned or not await self._paused(exchange, seconds, deadline):
                     raise
 
-    def _first_plan(self, exchange: Exchange) -> Plan:
+    async def _first_plan(self, exchange: Exchange) -> Plan:
+        """Where a tokenizer has to be asked it does not hold up other requests."""
+        planned = partial(self._plan, exchange.call, self._random.getrandbits(32), exchange.principal)
         try:
-            return self.plan(exchange.call, principal=exchange.principal)
+            found = planned()
+            if not found.uncounted:
+                return found
+            return planned(await asyncio.to_thread(counted, exchange.call, found.uncounted))
         except RequestError as error:
             exchange.unplanned = error.message
             raise
@@ -235,7 +246,8 @@ class Router(PythonApi):
             return None
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
-            way = self.plan(cheaper, principal=exchange.principal)
+            tokens = exchange.plan.facts.size.counted if exchange.plan is not None else ()
+            way = self._plan(cheaper, self._random.getrandbits(32), exchange.principal, tokens)
         except (ModelNotFound, InvalidRequest, CircuitOpen):  # it is for another api, lacks the effort, keeps failing
             return None
         fresh = tuple(each for each in way.candidates if each.deployment not in tried)

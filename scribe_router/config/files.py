@@ -33,6 +33,7 @@ from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.tokens import TokensKnowledge
 from scribe_router.secrets import SecretsSettings, Sources
 
 KNOWLEDGE: Mapping[str, type[BaseModel]] = {
@@ -41,6 +42,7 @@ KNOWLEDGE: Mapping[str, type[BaseModel]] = {
     "prices": PricesKnowledge,
     "reasoning": ReasoningKnowledge,
     "capabilities": CapabilitiesKnowledge,
+    "tokens": TokensKnowledge,
 }
 POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,

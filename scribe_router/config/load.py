@@ -45,6 +45,7 @@ from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Strategy
+from scribe_router.policies.tokens import TokensKnowledge
 from scribe_router.registry import Deployment, Keep, Registry, Store, Wildcard
 
 __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
@@ -104,6 +105,7 @@ class _Building:
         self.migrations, _ = files.knowledge("migrations", MigrationsKnowledge)
         self.reasoning, _ = files.knowledge("reasoning", ReasoningKnowledge)
         self.capabilities, _ = files.knowledge("capabilities", CapabilitiesKnowledge)
+        self.tokens, _ = files.knowledge("tokens", TokensKnowledge)
         self.prices = files.prices(self.providers.root if self.providers is not None else ())
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
@@ -152,6 +154,7 @@ class _Building:
             effort=self.effort or EffortPolicy(),
             features=self.features or FeaturesPolicy(),
             capabilities=self.capabilities or CapabilitiesKnowledge({}),
+            tokens=self.tokens or TokensKnowledge({}),
             environment=self.files.environment,
         )
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)

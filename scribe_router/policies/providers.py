@@ -77,6 +77,7 @@ class Provider(Shape):
     (patterns) a request with tools goes through LiteLLM's lane, which translates it to the Responses API.
 
     `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for false.
+    `cap_in_window` that it refuses a request whose input and output cap are together beyond the window.
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
     of the ids that it accepts. `history_wanted` says that thinking models refuse a call of a tool without. With
     `think_tags` its content may begin with what it thought, in `<think>` tags. Without `stream_options` it refuses that
@@ -109,6 +110,7 @@ class Provider(Shape):
     default_region: str | None = None
     models_with_tools_on_responses: tuple[str, ...] = ()
     cap_includes_thinking: bool | Literal["unknown"] = "unknown"
+    cap_in_window: bool = False
     parameters: tuple[str, ...] = ()
     quirks: dict[str, Quirk] = Field(default_factory=dict)
     history: tuple[Thought, ...] | None = None
