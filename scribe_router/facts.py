@@ -12,6 +12,7 @@ from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking, for
 from scribe_router.policies.routing import RoutingPolicy
 
 _CAPS = ("max_completion_tokens", "max_tokens")
+_WISHES = get_args(OptimizeFor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy, who: str = "
         letters=sum(map(len, (*_texts(body.get("messages")), *_prompts(body)))),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
         task=task if isinstance(task, str) else None,
-        optimize_for=wish if wish in get_args(OptimizeFor) else None,
+        optimize_for=wish if wish in _WISHES else None,
         fallback_enabled=body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,
@@ -74,7 +75,8 @@ def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy, who: str = "
     )
     if found.task is None and routing.tasks:
         found = replace(found, task=routing.task(found, _last_of_user(body.get("messages"))))
-    return replace(found, wish=asked(body, (), effort.chosen(found)))
+    wish = asked(body, (), effort.chosen(found))
+    return found if wish is None else replace(found, wish=wish)
 
 
 def _unit(call: Call) -> str:

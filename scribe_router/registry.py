@@ -35,6 +35,7 @@ from scribe_router.policies.strategies import BUILT_IN, Strategy
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
 MOST_MODELS = 32  # that one request may name as its own fallbacks
+Tiers = tuple[tuple["Deployment", ...], ...]
 Durability = Literal["normal", "full", "accepted-loss"]
 
 
@@ -225,6 +226,12 @@ class Registry:
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
+    _tiers: Mapping[str, Tiers] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Every plan looks at the deployments behind a name: found once, but for names that clients make up."""
+        found = {name: self._found(name) for name in (*self.models, *self.groups)}
+        object.__setattr__(self, "_tiers", MappingProxyType(found))
 
     def names(self) -> tuple[str, ...]:
         """Every name that a client may ask for: models, groups and the aliases that are not hidden."""
@@ -257,6 +264,14 @@ class Registry:
         if name in self.groups:
             return self.groups[name].tiers
         return ((name,),) if name in self.models or self.routes(name) else ()
+
+    def tiers(self, name: str) -> Tiers:
+        """The deployments behind a model's or group's name, in tiers."""
+        known = self._tiers.get(name)
+        return self._found(name) if known is None else known
+
+    def _found(self, name: str) -> Tiers:
+        return tuple(tuple(each for model in tier for each in self.behind(model)) for tier in self.members(name))
 
     def routes(self, name: str) -> tuple[Wildcard, ...]:
         """The wildcards that serve a name which nothing else has."""
