@@ -1,7 +1,7 @@
 """What a plan costs beside a bare forward, in processor time: `python bench/planning.py [--quick]`.
 
 A group of ten among 1,000 deployments in 200 groups, every strategy once, and the same group where those ten are all
-that there is. The bare forward is that of `bench/ledger.py`: the router's whole path to the sandbox, without limits, and
+that there is. The bare forward is that of `bench/ledger.py`: the whole path to the sandbox, without limits, and
 a ledger that grants everything and writes nothing. All take turns in one process.
 
 Each deployment has been seen, and has counted a failure: a plan looks at the state of its ten, and nothing else should

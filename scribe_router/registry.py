@@ -19,12 +19,13 @@ from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.health import HealthPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.modes import NO_MODES, Modes
 from scribe_router.policies.parameters import known_elsewhere
 from scribe_router.policies.prices import Price, dearest
-from scribe_router.policies.providers import PromptCaching, Search, TextCompletions
+from scribe_router.policies.providers import Listing, PromptCaching, Search, TextCompletions
 from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import CONTROLS, VISIBLE, Asked, Family
 from scribe_router.policies.redaction import RedactionPolicy
@@ -48,7 +49,8 @@ class Deployment:
     body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason, `quirks` what else it
     wants otherwise, `modes` are the provider's, `sold` gives price and window of another of its models. `history` are
     the fields of earlier thinking that it reads (None: all). `cache_for` is how long its prompts are kept where
-    `prompt_caching` says how, `completions` how it is asked for text completions (None: it has none). `off` says
+    `prompt_caching` says how, `completions` how it is asked for text completions (None: it has none), `listing` where
+    its host says what it has. `off` says
     what is switched off that it needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot
     be used, in one line.
     """
@@ -99,6 +101,7 @@ class Deployment:
     prompt_caching: PromptCaching | None = None
     cache_for: Literal["5m", "1h"] | None = None
     completions: TextCompletions | None = None
+    listing: Listing | None = None
     off: str | None = None
     only_unasked: bool = False
     missing: str | None = None
@@ -220,6 +223,7 @@ class Registry:
     features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
     breaker: BreakerPolicy | None = None
+    health: HealthPolicy = field(default_factory=HealthPolicy)
     cache: CachePolicy = field(default_factory=CachePolicy)
     experiments: ExperimentsPolicy = field(default_factory=ExperimentsPolicy)
     redaction: RedactionPolicy | None = None
