@@ -24,7 +24,16 @@ TEXT = "hello big wide world"
 RETRIES = {"deadline_seconds": 60, "server": {"retries": 1, "initial_seconds": 0.01}}
 EXPECTED = ("category", "mark", "breaker", "alone", "fallback")
 LANES, KINDS = ("wire", "litellm"), ("call", "stream")
-KEYS = {"fault", "only", "clocks", "seconds", *EXPECTED, *LANES, *KINDS, *(f"{lane} {kind}" for lane in LANES for kind in KINDS)}
+KEYS = {
+    "fault",
+    "only",
+    "clocks",
+    "seconds",
+    *EXPECTED,
+    *LANES,
+    *KINDS,
+    *(f"{lane} {kind}" for lane in LANES for kind in KINDS),
+}
 
 
 def cases() -> Iterator[Any]:
