@@ -62,6 +62,7 @@ def serve(
             os.environ[boot.SANDBOX] = fake.sandbox.url
         found = boot.registry()
         boot.check_address(found, host)
+        boot.try_keys(found)
         bound = boot.bind(host, port)
     except ConfigError as error:
         fail(error)
@@ -80,9 +81,13 @@ def check(
     config: Config = None,
     policies: Policies = None,
     resolved: Annotated[bool, typer.Option(help="Print the plain LiteLLM configuration after our expansion.")] = False,
+    verify: Annotated[bool, typer.Option(help="Try each key at its host too: one free request for each.")] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Check every file at once: each problem is one line, file:line:column: place: problem."""
+    """Check every file at once: each problem is one line, file:line:column: place: problem.
+
+    Sends nothing but with --verify, which exits with 1 where a host refuses a key.
+    """
     loaded = load(config, policies, env_file)
     for problem in loaded.problems:
         typer.echo(str(problem), err=True)
@@ -106,6 +111,8 @@ def check(
         f"ok: {len(found.deployments)} deployments of {len(found.models)} models, {len(found.groups)} groups, "
         f"{len(found.aliases)} aliases, {len(found.budgets.limits)} limits{wildcards}; version {found.version}"
     )
+    if verify:
+        _try_keys(found)
 
 
 @app.command()
@@ -200,6 +207,17 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         typer.echo(f"scribe-router {__version__}")
         raise typer.Exit
+
+
+def _try_keys(registry: Any) -> None:
+    import asyncio
+
+    from scribe_router.credentials import verified
+
+    found = asyncio.run(verified(registry))
+    typer.echo("\n".join(map(str, found)) or "no deployment has a key")
+    if wrong := sum(each.verdict == "wrong" for each in found):
+        fail(f"{wrong} key{'s are' if wrong != 1 else ' is'} refused")
 
 
 def _say_hello(registry: Any, host: str, port: int) -> None:

@@ -45,11 +45,12 @@ def lane_of(deployment: Deployment, request: Facts) -> Lane:
     """The lane that can carry the request; a pin of the operator's is checked against it."""
     if request.api == "completions":
         return "wire"
-    effort = request.effort or deployment.params.get("reasoning_effort")
-    if deployment.family is not None and effort in LEVELS:
-        effort, _ = deployment.family.sent(effort)
-    if request.tools and effort != "none" and deployment.litellm_lane_for_tools:
-        return "litellm"
+    if request.tools and deployment.litellm_lane_for_tools:
+        effort = request.effort or deployment.params.get("reasoning_effort")
+        if deployment.family is not None and effort in LEVELS:
+            effort, _ = deployment.family.sent(effort)
+        if effort != "none":
+            return "litellm"
     return request.lane or deployment.lane
 
 

@@ -14,6 +14,7 @@ from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.tokens import NO_SIZE, Counted, Size
 
 _CAPS = ("max_completion_tokens", "max_tokens")
+_WISHES = get_args(OptimizeFor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def facts(
         letters=sum(map(len, (*texts(body.get("messages")), *prompts(body)))),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
         task=task if isinstance(task, str) else None,
-        optimize_for=wish if wish in get_args(OptimizeFor) else None,
+        optimize_for=wish if wish in _WISHES else None,
         fallback_enabled=body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,
@@ -94,7 +95,8 @@ def facts(
     )
     if found.task is None and routing.tasks:
         found = replace(found, task=routing.task(found, _last_of_user(body.get("messages"))))
-    return replace(found, wish=asked(body, (), effort.chosen(found)))
+    wish = asked(body, (), effort.chosen(found))
+    return found if wish is None else replace(found, wish=wish)
 
 
 def _unit(call: Call) -> str:

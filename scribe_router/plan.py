@@ -16,7 +16,7 @@ from scribe_router.eligible import Exclusion, exclusion, lane_of, nothing_left, 
 from scribe_router.errors import CircuitOpen
 from scribe_router.exchange import LOCAL, Call, Category, Exposure, Lane, Level, Principal
 from scribe_router.facts import Facts, allowed, facts
-from scribe_router.policies.breaker import CLOSED, Circuit
+from scribe_router.policies.breaker import Circuit
 from scribe_router.policies.experiments import EXPERIMENT
 from scribe_router.policies.prices import bound
 from scribe_router.policies.routing import WEIGHTED, in_order
@@ -221,15 +221,16 @@ class _Planner:
         At the end of the general one stands the last resort: for chat, since vectors of two models do not mix, and
         unless an empty list says that there are no fallbacks.
         """
-        table = self.registry.fallbacks.get(kind, {})
+        table = self.registry.fallbacks.get(kind)
         seen = {each.deployment for each in primary} if kind is None else set[str]()
         found = [
             candidate
-            for source, target in pairs(self.registry, name, table)
+            for source, target in (pairs(self.registry, name, table) if table else ())
             for candidate in self._behind(target, f"{CHAINS[kind]} of {source}", seen, fallback=True)
         ]
-        if kind is None and self.request.api == "chat" and not alone(self.registry, name):
-            for target in self.registry.last_resort:
+        last_resort = self.registry.last_resort if kind is None and self.request.api == "chat" else ()
+        if last_resort and not alone(self.registry, name):
+            for target in last_resort:
                 found += self._behind(target, "last resort", seen, fallback=True)
         return tuple(found)
 
@@ -240,22 +241,22 @@ class _Planner:
             via = f"{via}, group {target}" if via else f"group {target}"
         found = {each.id: each for tier in self._drawn(target) for each in tier if each.id not in seen}
         seen |= set(found)
-        usable = [each for each in found.values() if self._may_serve(each)]
-        for deployment, score in self._ordered(name, target, usable):
-            lane = lane_of(deployment, self.request)
-            way = via or f"model {target}"
-            mode, window = deployment.modes.chosen(self.mode, self.request.optimize_for), deployment.window
-            candidate = Candidate(deployment.id, deployment.model, lane, way, window, fallback, score, mode)
-            yield from self._let_through(candidate)
+        lanes = {identity: lane_of(each, self.request) for identity, each in found.items()}
+        usable = [each for identity, each in found.items() if self._may_serve(each, lanes[identity])]
+        way = via or f"model {target}"
+        for each, score in self._ordered(name, target, usable):
+            mode = each.modes.chosen(self.mode, self.request.optimize_for)
+            candidate = Candidate(each.id, each.model, lanes[each.id], way, each.window, fallback, score, mode)
+            circuit = self.snapshot.circuits.get(each.id)
+            let_through = candidate if circuit is None else self._let_through(candidate, circuit)
+            if let_through is not None:
+                yield let_through
 
     def _drawn(self, target: str) -> Iterator[list[Deployment]]:
         """The deployments behind a model or group, tier by tier, each as its orders and weights and the seed say."""
-        for tier in self.registry.members(target):
-            members = [each for model in tier for each in self.registry.behind(model)]
-            yield in_order(members, self.snapshot.seed)
+        return (in_order(tier, self.snapshot.seed) for tier in self.registry.tiers(target))
 
-    def _may_serve(self, deployment: Deployment) -> bool:
-        lane = lane_of(deployment, self.request)
+    def _may_serve(self, deployment: Deployment, lane: Lane) -> bool:
         reason = exclusion(deployment, self.request, lane, self.registry) or self._beyond(deployment)
         if reason is not None:
             self.excluded[deployment.id] = reason
@@ -292,18 +293,17 @@ class _Planner:
         self.load[each.id] = self.snapshot.load.get(each.id, IDLE)
         return Option(each.id, each.model, each.weight, most, self.load[each.id], each.abilities)
 
-    def _let_through(self, candidate: Candidate) -> Iterator[Candidate]:
+    def _let_through(self, candidate: Candidate, circuit: Circuit) -> Candidate | None:
         """The candidate, unless its circuit is in the way; the others stay in the order that they have."""
-        circuit, now = self.snapshot.circuits.get(candidate.deployment, CLOSED), self.snapshot.now
-        if circuit is not CLOSED:
-            self.circuits[candidate.deployment] = circuit
+        now = self.snapshot.now
+        self.circuits[candidate.deployment] = circuit
         if rest := circuit.resting(now):
             candidate = replace(candidate, via=f"{candidate.via}; at its provider's rate limit for {ceil(rest)} s")
         if circuit.blocked(now):
             self.excluded[candidate.deployment] = Exclusion(candidate.deployment, "circuit", circuit.reason(now))
             self._open.setdefault(candidate.deployment, candidate)
-        else:
-            yield candidate
+            return None
+        return candidate
 
     def all_open(self, name: str) -> tuple[Candidate, ...]:
         """What is left where only open circuits stand in the way: those, the first that opened first, if the policy

@@ -19,12 +19,13 @@ from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.health import HealthPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.modes import NO_MODES, Modes
 from scribe_router.policies.parameters import known_elsewhere
 from scribe_router.policies.prices import Price, dearest
-from scribe_router.policies.providers import PromptCaching, Search, TextCompletions
+from scribe_router.policies.providers import Listing, PromptCaching, Search, TextCompletions
 from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import CONTROLS, VISIBLE, Asked, Family
 from scribe_router.policies.redaction import RedactionPolicy
@@ -37,6 +38,7 @@ Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
 MOST_MODELS = 32  # that one request may name as its own fallbacks
 SHORTEST_SECRET = 8  # letters; what is shorter is "none", or a word that an error may need
+Tiers = tuple[tuple["Deployment", ...], ...]
 Durability = Literal["normal", "full", "accepted-loss"]
 
 
@@ -51,8 +53,9 @@ class Deployment:
     needs, `family` how it is told to reason, `quirks` what else it wants otherwise, `modes` are the provider's,
     `sold` gives price and window of another of its models. `history` are the fields of earlier thinking that it reads
     (None: all). `cache_for` is how long its prompts are kept where `prompt_caching` says how, `completions` how it is
-    asked for text completions (None: it has none). `off` says what is switched off that it needs; `only_unasked` that
-    it may not be asked to think. `missing` says why it cannot be used, in one line.
+    asked for text completions (None: it has none), `listing` where its host says what it has. `off` says what is
+    switched off that it needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot be used,
+    in one line.
     """
 
     id: str
@@ -104,6 +107,7 @@ class Deployment:
     prompt_caching: PromptCaching | None = None
     cache_for: Literal["5m", "1h"] | None = None
     completions: TextCompletions | None = None
+    listing: Listing | None = None
     off: str | None = None
     only_unasked: bool = False
     missing: str | None = None
@@ -250,12 +254,19 @@ class Registry:
     features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
     breaker: BreakerPolicy | None = None
+    health: HealthPolicy = field(default_factory=HealthPolicy)
     cache: CachePolicy = field(default_factory=CachePolicy)
     experiments: ExperimentsPolicy = field(default_factory=ExperimentsPolicy)
     redaction: RedactionPolicy | None = None
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
+    _tiers: Mapping[str, Tiers] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Every plan looks at the deployments behind a name: found once, but for names that clients make up."""
+        found = {name: self._found(name) for name in (*self.models, *self.groups)}
+        object.__setattr__(self, "_tiers", MappingProxyType(found))
 
     def names(self) -> tuple[str, ...]:
         """Every name that a client may ask for: models, groups and the aliases that are not hidden."""
@@ -288,6 +299,14 @@ class Registry:
         if name in self.groups:
             return self.groups[name].tiers
         return ((name,),) if name in self.models or self.routes(name) else ()
+
+    def tiers(self, name: str) -> Tiers:
+        """The deployments behind a model's or group's name, in tiers."""
+        known = self._tiers.get(name)
+        return self._found(name) if known is None else known
+
+    def _found(self, name: str) -> Tiers:
+        return tuple(tuple(each for model in tier for each in self.behind(model)) for tier in self.members(name))
 
     def routes(self, name: str) -> tuple[Wildcard, ...]:
         """The wildcards that serve a name which nothing else has."""

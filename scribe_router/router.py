@@ -24,6 +24,7 @@ from scribe_router.alerts import Alerts
 from scribe_router.attempts import Attempts
 from scribe_router.cache import Cache
 from scribe_router.counting import counted, settled
+from scribe_router.credentials import Finding, verified
 from scribe_router.errors import (
     BudgetExceeded,
     CircuitOpen,
@@ -45,6 +46,7 @@ from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
 from scribe_router.policies.access import administers
 from scribe_router.policies.parameters import admit
 from scribe_router.policies.tokens import Counted
+from scribe_router.probes import Probes
 from scribe_router.python_api import PythonApi
 from scribe_router.redaction import Redaction
 from scribe_router.registry import Registry
@@ -84,6 +86,8 @@ class Router(PythonApi):
         self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
         self.state = State(registry.breaker, registry.deployments)
         self._redaction = Redaction(registry.redaction, secrets.token_bytes(32))
+        self.probes = Probes(registry, self.state, clock)
+        self.findings: tuple[Finding, ...] = ()
         self._attempts = Attempts(
             registry, accounts, self.limiter, self.state, self._redaction, clock, spawn=self._spawn, close=self._close
         )
@@ -127,8 +131,16 @@ class Router(PythonApi):
             raise Unavailable(str(error), retry_after=1.0) from error
 
     def health(self) -> list[Json]:
-        """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure."""
-        return self.state.health(self.registry.deployments.values(), self._clock())
+        """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure; and
+        what its host said of its key, None where that was not asked."""
+        keys = {name: each.verdict for each in self.findings for name in each.deployments}
+        seen = self.state.health(self.registry.deployments.values(), self._clock())
+        return [{**each, "key": keys.get(each["deployment"])} for each in seen]
+
+    async def verify(self) -> tuple[Finding, ...]:
+        """Try every key at its host, whatever the policy says; `health` shows what came of it from then on."""
+        self.findings = await verified(self.registry)
+        return self.findings
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
         options = call.options
@@ -302,6 +314,7 @@ class Router(PythonApi):
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await self.alerts.aclose()
+        await self.probes.aclose()
         self._cache.close()
         await self._attempts.aclose()
         self.ledger.close()

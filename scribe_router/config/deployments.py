@@ -256,6 +256,7 @@ class Compiler:
             prompt_caching=provider.prompt_caching,
             cache_for=info.prompt_caching,
             completions=provider.completions_of(upstream),
+            listing=provider.listed_at,
             off=None if features.reasoning.enabled else _cannot_stop(family, known),
             only_unasked=asleep and features.hybrid_reasoning.when_off == "refuse",
             missing=hosting.missing or self._unset(path),

@@ -26,6 +26,7 @@ from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.health import HealthPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
@@ -52,6 +53,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "effort": EffortPolicy,
     "experiments": ExperimentsPolicy,
     "features": FeaturesPolicy,
+    "health": HealthPolicy,
     "limits": LimitsPolicy,
     "redaction": RedactionPolicy,
     "retries": RetriesPolicy,

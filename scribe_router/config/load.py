@@ -37,6 +37,7 @@ from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.health import HealthPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
@@ -121,6 +122,7 @@ class _Building:
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
         self.breaker, _ = files.policy("breaker", BreakerPolicy)
+        self.health, self.health_file = files.policy("health", HealthPolicy)
 
     def registry(self) -> Registry | None:
         """The registry, or None when anything is wrong."""
@@ -231,6 +233,7 @@ class _Building:
             limits=self.limits,
             breaker=self.breaker,
             redaction=self.redaction,
+            health=self.health or HealthPolicy(),
             cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),
