@@ -46,6 +46,7 @@ def _planned(found: Any, api: str, body: dict[str, Any], seed: int, *, effort: s
     """Print the plan; a `whole` request has to be one that would be admitted."""
     from datetime import UTC, datetime
 
+    from scribe_router.counting import settled
     from scribe_router.exchange import Api, Call
     from scribe_router.explain import describe
     from scribe_router.names import did_you_mean
@@ -61,8 +62,8 @@ def _planned(found: Any, api: str, body: dict[str, Any], seed: int, *, effort: s
     try:
         if whole:
             admit(wanted, body)
-        made = plan_of(Call(wanted, body), found, Snapshot(datetime.now(UTC).date(), seed))
-        typer.echo(describe(made, found))
+        call, snapshot = Call(wanted, body), Snapshot(datetime.now(UTC).date(), seed)
+        typer.echo(describe(settled(lambda tokens: plan_of(call, found, snapshot, counted=tokens), call), found))
     except RequestError as error:
         fail(f"{error.code}: {error.message}")
 

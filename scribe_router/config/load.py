@@ -38,6 +38,7 @@ from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.health import HealthPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.mcp import McpPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
@@ -47,6 +48,7 @@ from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Strategy
+from scribe_router.policies.tokens import TokensKnowledge
 from scribe_router.registry import Deployment, Keep, Registry, Store, Wildcard
 
 __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
@@ -106,6 +108,7 @@ class _Building:
         self.migrations, _ = files.knowledge("migrations", MigrationsKnowledge)
         self.reasoning, _ = files.knowledge("reasoning", ReasoningKnowledge)
         self.capabilities, _ = files.knowledge("capabilities", CapabilitiesKnowledge)
+        self.tokens, _ = files.knowledge("tokens", TokensKnowledge)
         self.prices = files.prices(self.providers.root if self.providers is not None else ())
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
@@ -122,6 +125,7 @@ class _Building:
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, _ = files.policy("access", AccessPolicy)
         self.breaker, _ = files.policy("breaker", BreakerPolicy)
+        self.health, self.health_file = files.policy("health", HealthPolicy)
 
     def registry(self) -> Registry | None:
         """The registry, or None when anything is wrong."""
@@ -157,6 +161,7 @@ class _Building:
             effort=self.effort or EffortPolicy(),
             features=self.features or FeaturesPolicy(),
             capabilities=self.capabilities or CapabilitiesKnowledge({}),
+            tokens=self.tokens or TokensKnowledge({}),
             environment=self.files.environment,
         )
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)
@@ -234,6 +239,7 @@ class _Building:
             mcp=self.mcp or McpPolicy(),
             breaker=self.breaker,
             redaction=self.redaction,
+            health=self.health or HealthPolicy(),
             cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),

@@ -1,4 +1,4 @@
-"""Paid tools under load: exactly as many run as the limit pays for, by the server's own count; and a kill in between."""
+"""Paid tools under load: as many run as the limit pays for, by the server's own count; and a kill in between."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ BODY = {"messages": [{"role": "user", "content": "look"}], "mcp_tools": ["box__w
 
 
 @contextmanager
-def proxies(folder: Path, fake: Sandbox, mcp: str, ledger: str, *, count: int, usd: str) -> Iterator[list[Proxy]]:
+def proxies(folder: Path, fake: Sandbox, mcp: str, ledger: str, *, count: int, usd: float) -> Iterator[list[Proxy]]:
     """Proxies with one ledger, whose models are free and whose search costs 0.001 USD."""
     free = {"input_cost_per_token": 0, "output_cost_per_token": 0}
     models = [
@@ -38,7 +38,7 @@ def proxies(folder: Path, fake: Sandbox, mcp: str, ledger: str, *, count: int, u
     policies: dict[str, Any] = {
         "store": {"ledger": ledger, "journal": "journal.jsonl", "fail": "closed"},
         "budgets": {"limits": [{"id": "day", "scope": "all", "window": "day", "usd": usd}]},
-        "mcp": {"servers": {"box": {"url": mcp, "prices": {"web_search": "0.001"}, "timeout_seconds": 120}}},
+        "mcp": {"servers": {"box": {"url": mcp, "prices": {"web_search": 0.001}, "timeout_seconds": 120}}},
         "retries": {"deadline_seconds": 200},
     }
     (folder / "policies").mkdir()
@@ -68,7 +68,7 @@ async def test_a_limit_for_three_calls_pays_for_three(tmp_path: Path, store: str
         if store == "redis":
             ledger = stack.enter_context(one_server(**{"maxmemory-policy": "noeviction"})).url
         fake, mcp = stack.enter_context(running_sandbox()), stack.enter_context(over_http(record))
-        running = stack.enter_context(proxies(tmp_path, fake, mcp, ledger, count=2, usd="0.0035"))
+        running = stack.enter_context(proxies(tmp_path, fake, mcp, ledger, count=2, usd=0.0035))
         answers = await all_at_once([proxy.url for proxy in running], {"model": "tool", "stream": stream, **BODY})
         books = open_ledger(ledger if store == "redis" else f"sqlite:{tmp_path}/ledger.sqlite3", "normal")
         try:
@@ -89,7 +89,7 @@ async def test_a_kill_between_a_tool_and_the_next_round(tmp_path: Path) -> None:
     record = tmp_path / "record"
     with ExitStack() as stack:
         fake, mcp = stack.enter_context(running_sandbox()), stack.enter_context(over_http(record))
-        running = stack.enter_context(proxies(tmp_path, fake, mcp, "sqlite:ledger.sqlite3", count=1, usd="1"))
+        running = stack.enter_context(proxies(tmp_path, fake, mcp, "sqlite:ledger.sqlite3", count=1, usd=1))
         async with httpx.AsyncClient(timeout=60) as client:
             body = {"model": "tool+slow-1s", **BODY}
             asking = asyncio.create_task(client.post(f"{running[0].url}/v1/chat/completions", json=body))
