@@ -14,7 +14,7 @@ from typing import Any
 
 from scribe_router import redaction
 from scribe_router.encoding import json_bytes
-from scribe_router.errors import StreamError
+from scribe_router.errors import RequestError, StreamError
 from scribe_router.exchange import AttemptFailed, Category, Exchange, Json, Reached
 from scribe_router.passages import Chunks, restoring
 from scribe_router.policies.breaker import COUNTS
@@ -166,6 +166,8 @@ class Source:
             # As the failure of a stream, whatever it was: but only some categories tell of the deployment.
             blameless = failure.blameless or failure.category not in COUNTS
             last = _broken(failure.detail, status=failure.status, blameless=blameless)
+        except RequestError as refusal:  # of a later round
+            last = _broken(refusal.message, blameless=True)
         except Exception:
             log.exception("a stream ended with a fault of the router")
             last = _broken("a fault of the router; its log has more", blameless=True)

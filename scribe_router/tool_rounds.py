@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from scribe_router.accounts import Accounts
-from scribe_router.errors import InvalidRequest, RequestError, Unavailable, UpstreamError
-from scribe_router.exchange import AttemptFailed, Call, Category, Exchange, Json, Reached, ToolCall
+from scribe_router.errors import InvalidRequest, Unavailable, UpstreamError
+from scribe_router.exchange import Call, Exchange, Json, ToolCall
 from scribe_router.policies.access import administers
 from scribe_router.policies.mcp import (
     McpPolicy,
@@ -129,11 +129,9 @@ class ToolRounds:
             self._accounts.let_go(talk.exchange)
 
     async def events(self, talk: Conversation) -> Events:
-        """The chunks of all rounds as one stream. Raises a `RequestError` before the first of them, `AttemptFailed`
-        after it."""
-        screen, began = Screen(talk.tools), False
+        """The chunks of all rounds as one stream. Raises a `RequestError`."""
+        screen, more = Screen(talk.tools), True
         try:
-            more = True
             while more:
                 current, assembly = talk.next(last=self._over(talk)), Assembly()
                 screen.begin()
@@ -142,16 +140,11 @@ class ToolRounds:
                     async for chunk in answer:
                         assembly.add(chunk)
                         for shown in screen.see(chunk):
-                            began = True
                             yield shown
                 more = await self._ran(talk, current, turn_of(assembly.answer(), talk.tools))
             for shown in screen.end():
                 yield shown
             yield DONE
-        except RequestError as error:
-            if not began:
-                raise
-            raise AttemptFailed(Category.STREAM, Reached.STREAMED, error.message, blameless=True) from None
         finally:
             self._accounts.let_go(talk.exchange)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from scribe_router.errors import InvalidRequest, Unavailable, UpstreamError
+from scribe_router.errors import BudgetExceeded, InvalidRequest, StreamError, Unavailable, UpstreamError
 from scribe_router.exchange import Call, Json, Principal, Receipt, usd
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
@@ -84,12 +84,13 @@ class Desk:
 async def one_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
     record = folder / "record"
-    prices = {"web_search": "0.001", "code_interpreter": "0.002", "priced": "0.01"}
+    prices = {"web_search": 0.001, "code_interpreter": 0.002, "priced": 0.01, "file_operations": 1}
     row = stdio(record, price="free", prices=prices, reported=True, timeout_seconds=30)
     policy = {
         "servers": {"box": row, "away": {"url": "http://127.0.0.1:9/mcp", "price": "free"}},
         "groups": {"research": {"tools": ["box__web_search"], "teams": ["analysts"]}},
         "rounds": 5,
+        "usd": "0.02",
     }
     async with Sandbox() as sandbox:
         text = CONFIG.replace("BASE", sandbox.url)
@@ -281,6 +282,19 @@ async def test_errors_before_anything_is_said_are_plain_errors(desk: Desk, *, st
     with pytest.raises(UpstreamError):
         await desk.ask("wire-error-500", stream=stream)
     assert desk.executed == []
+
+
+@both
+async def test_tools_that_cannot_be_paid_do_not_run(desk: Desk, *, stream: bool) -> None:
+    for model, error in (("wire-tool", BudgetExceeded), ("wire-tool+aloud", StreamError if stream else BudgetExceeded)):
+        with pytest.raises(error) as refused:
+            await desk.ask(model, stream=stream, mcp_tools=["box__file_operations"])
+        told = "policies/mcp.yaml allows 0.02 usd of tools for one request, this one has used 0 usd and needs 1 more"
+        assert told in str(refused.value)
+    assert desk.executed == []
+    await desk.router.ledger.flush()
+    assert await desk.router.ledger.check() == []
+    assert all(each.reserved == 0 for each in (await desk.router.ledger.counters()).values())
 
 
 async def test_the_journal_has_one_line_with_the_tools(desk: Desk) -> None:
