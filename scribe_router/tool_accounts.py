@@ -11,7 +11,7 @@ from scribe_router.accounts import Accounts, within_request
 from scribe_router.errors import BudgetExceeded
 from scribe_router.exchange import Exchange, ToolCall, ToolOutcome, usd
 from scribe_router.policies.budgets import Scope
-from scribe_router.policies.mcp import BETWEEN, NANO, McpPolicy, settled
+from scribe_router.policies.mcp import BETWEEN, McpPolicy, settled
 from scribe_router.stores.contract import Row, Settlement
 from scribe_router.upstream.shape import Shaped
 
@@ -73,9 +73,9 @@ class ToolAccounts:
 
     def _check_request(self, exchange: Exchange, calls: Sequence[ToolCall]) -> None:
         """What the policy allows one request to spend on tools."""
-        if self._policy.usd is None:
+        most = self._policy.cap
+        if most is None:
             return
-        most = int(self._policy.usd * NANO)
         so_far = sum(each.fee if each.cost is None else each.cost for each in exchange.tools)
         asked = sum(each.fee for each in calls)
         if so_far + asked > most:

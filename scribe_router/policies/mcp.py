@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Api, Json, Mark, ToolOutcome
@@ -116,19 +116,19 @@ class McpPolicy(Shape):
     groups: dict[str, McpGroup] = Field(default_factory=dict)
     rounds: int = Field(default=8, ge=1, le=100)
     seconds: float = Field(default=300.0, gt=0)
-    usd: Usd | None = None
+    usd: Usd | Literal[""] | None = None
     repeats: int = Field(default=3, ge=2)
-
-    @field_validator("usd", mode="before")
-    @classmethod
-    def _absent(cls, usd: Any) -> Any:
-        return None if usd == "" else usd
 
     @model_validator(mode="after")
     def _distinct(self) -> "McpPolicy":
         if both := sorted(self.servers.keys() & self.groups.keys()):
             raise ValueError(f"{both[0]} is a server and a group; a request could not tell them apart")
         return self
+
+    @property
+    def cap(self) -> int | None:
+        """What one request may spend on tools, in nano-dollars."""
+        return int(self.usd * NANO) if isinstance(self.usd, Decimal) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ async def one_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[De
         "servers": {"box": row, "away": {"url": "http://127.0.0.1:9/mcp", "price": "free"}},
         "groups": {"research": {"tools": ["box__web_search"], "teams": ["analysts"]}},
         "rounds": 5,
-        "usd": "0.02",
+        "usd": 0.02,
     }
     async with Sandbox() as sandbox:
         text = CONFIG.replace("BASE", sandbox.url)
@@ -289,7 +289,7 @@ async def test_tools_that_cannot_be_paid_do_not_run(desk: Desk, *, stream: bool)
     for model, error in (("wire-tool", BudgetExceeded), ("wire-tool+aloud", StreamError if stream else BudgetExceeded)):
         with pytest.raises(error) as refused:
             await desk.ask(model, stream=stream, mcp_tools=["box__file_operations"])
-        told = "policies/mcp.yaml allows 0.02 usd of tools for one request, this one has used 0 usd and needs 1 more"
+        told = "policies/mcp.yaml allows 0.02 usd of tools for one request, this one has used 0 and needs 1 more"
         assert told in str(refused.value)
     assert desk.executed == []
     await desk.router.ledger.flush()
