@@ -1,5 +1,6 @@
 """Why a deployment may not serve a request, whatever its state; and the lane that can carry it. Pure."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from scribe_router.exchange import Lane
@@ -39,15 +40,14 @@ def lane_of(deployment: Deployment, request: Facts) -> Lane:
     return request.lane or deployment.lane
 
 
+def within(regions: Collection[str], deployment: Deployment) -> bool:
+    """Whether a deployment is where a principal may be served. One whose region is not known is nowhere."""
+    return not regions or deployment.region in regions
+
+
 def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
-    wanted = "embedding" if request.api == "embeddings" else "chat"
-    if deployment.mode != wanted:
-        what = f"it is a model for {deployment.mode}, the request is for {request.api}"
-        return Exclusion(deployment.id, "mode", what)
-    if request.api == "completions" and deployment.completions is None:
-        return Exclusion(deployment.id, "mode", "it has no text completions")
-    if deployment.missing:
-        return Exclusion(deployment.id, "missing", deployment.missing)
+    if (never := _cannot(deployment, request)) is not None:
+        return Exclusion(deployment.id, *never)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
     if deployment.off:
@@ -61,6 +61,20 @@ def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
     if request.lane not in (None, lane):
         who = "text completions" if request.api == "completions" else "its tools"
         return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and {who} need {lane}")
+    return None
+
+
+def _cannot(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
+    """Why a deployment is not for this request at all, whatever it asks for: the rule, and the reason."""
+    if deployment.mode != ("embedding" if request.api == "embeddings" else "chat"):
+        return "mode", f"it is a model for {deployment.mode}, the request is for {request.api}"
+    if request.api == "completions" and deployment.completions is None:
+        return "mode", "it has no text completions"
+    if deployment.missing:
+        return "missing", deployment.missing
+    if not within(request.regions, deployment):
+        where = deployment.region or "no region that is known"
+        return "region", f"it is in {where}, this key may be served in {', '.join(request.regions)}"
     return None
 
 

@@ -10,7 +10,7 @@ from math import ceil
 from types import MappingProxyType
 
 from scribe_router.eligible import LEFT_OUT, Exclusion, exclusion, lane_of
-from scribe_router.errors import CircuitOpen, InvalidRequest, ModelNotFound
+from scribe_router.errors import CircuitOpen, InvalidRequest, ModelNotFound, PermissionDenied
 from scribe_router.exchange import LOCAL, Call, Category, Exposure, Lane, Level, Principal
 from scribe_router.facts import Facts, allowed, facts
 from scribe_router.policies.breaker import CLOSED, Circuit
@@ -19,7 +19,7 @@ from scribe_router.policies.prices import bound
 from scribe_router.policies.routing import WEIGHTED, in_order
 from scribe_router.policies.strategies import IDLE, Ask, Load, Option
 from scribe_router.registry import Deployment, Registry
-from scribe_router.requested import SHOWN, asked_name, known_name, without_mode
+from scribe_router.requested import SHOWN, asked_name, permitted_name, without_mode
 
 CHAINS = {
     None: "fallback",
@@ -84,7 +84,7 @@ class Plan:
 
 def facts_of(call: Call, registry: Registry, who: Principal) -> Facts:
     """The facts of a call that `who` makes, under the policies of a registry."""
-    return facts(call, registry.effort, registry.routing, who.user or who.name)
+    return facts(call, registry.effort, registry.routing, who.user or who.name, who.grant)
 
 
 def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal = LOCAL) -> Plan:
@@ -96,9 +96,10 @@ def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal =
 
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
-    """The plan of a request. Raises `ModelNotFound` (with the nearest name), `InvalidRequest` and `CircuitOpen`."""
+    """The plan of a request. Raises `ModelNotFound` (with the nearest name), `PermissionDenied`, `InvalidRequest` and
+    `CircuitOpen`."""
     asked, mode = without_mode(asked_name(request, registry), registry)
-    name, warnings = known_name(asked, request, registry, snapshot.today)
+    name, warnings = permitted_name(asked, request, registry, snapshot.today)
     planner = _Planner(request, registry, snapshot, mode)
     target, exposure = registry.resolve(name), registry.exposure(name, request.unit)
     primary = planner.primary(name, exposure)
@@ -109,6 +110,8 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     warnings += planner.surprises(name, primary or [each for each in candidates if each.early])
     kinds = (Category.CONTEXT_LENGTH, Category.CONTENT_POLICY) if request.fallback_enabled else ()
     chains = {kind: planner.chain(name, kind, primary) for kind in kinds}
+    if not candidates and any(each.rule == "region" for each in planner.excluded.values()):
+        raise PermissionDenied(_nobody(name, planner.excluded.values()), code="region_not_allowed", param="model")
     for rule, (code, param) in LEFT_OUT.items() if not candidates else ():
         if any(each.rule == rule for each in planner.excluded.values()):
             raise InvalidRequest(_nobody(name, planner.excluded.values()), code=code, param=param)

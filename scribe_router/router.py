@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from unicodedata import category
 
 from scribe_router import feedback
+from scribe_router.access import Access
 from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
 from scribe_router.attempts import Attempts
@@ -30,6 +31,7 @@ from scribe_router.errors import (
     InternalError,
     InvalidRequest,
     ModelNotFound,
+    PermissionDenied,
     RateLimitExceeded,
     RequestError,
     Unavailable,
@@ -41,7 +43,7 @@ from scribe_router.journal import Journal, summary
 from scribe_router.limiter import Limiter
 from scribe_router.outcome import error_for, limited, refused
 from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
-from scribe_router.policies.access import administers
+from scribe_router.policies.access import administers, by_operator, not_allowed
 from scribe_router.policies.parameters import admit
 from scribe_router.python_api import PythonApi
 from scribe_router.redaction import Redaction
@@ -82,6 +84,7 @@ class Router(PythonApi):
         self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
         self.state = State(registry.breaker, registry.deployments)
         self._redaction = Redaction(registry.redaction, secrets.token_bytes(32))
+        self.access = Access(registry, clock)
         self._attempts = Attempts(
             registry, accounts, self.limiter, self.state, self._redaction, clock, spawn=self._spawn, close=self._close
         )
@@ -106,7 +109,10 @@ class Router(PythonApi):
             raise
 
     def plan(self, call: Call, *, seed: int | None = None, principal: Principal = LOCAL) -> Plan:
-        """The plan of a call, as `serve` would walk it. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
+        """The plan of a call, as `serve` would walk it.
+
+        Raises `ModelNotFound`, `PermissionDenied`, `InvalidRequest` and `CircuitOpen`.
+        """
         seed, now = self._random.getrandbits(32) if seed is None else seed, self._clock()
         today, seen, full = _day(now), self.state, self.limiter.full()
         snapshot = Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full)
@@ -131,12 +137,13 @@ class Router(PythonApi):
             if any(category(letter) in ("Cc", "Cs") for letter in value or ""):
                 text = f"{name} holds a control character, or half of one letter"
                 raise InvalidRequest(text, code="invalid_value", param=name)
-        who = Principal(principal.name, options.user or principal.user, options.team or principal.team)
+        who = replace(principal, user=options.user or principal.user, team=options.team or principal.team)
         named = call.model or self.registry.routing.default(call.api)
         return Exchange(f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), named)
 
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
+            _permit(exchange)
             exchange.warnings += admit(exchange.call.api, exchange.call.body)
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
@@ -235,8 +242,9 @@ class Router(PythonApi):
             return None
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
-            way = self.plan(cheaper, principal=exchange.principal)
-        except (ModelNotFound, InvalidRequest, CircuitOpen):  # it is for another api, lacks the effort, keeps failing
+            way = self.plan(cheaper, principal=by_operator(exchange.principal))
+        except (ModelNotFound, PermissionDenied, InvalidRequest, CircuitOpen):
+            # It is for another api, is elsewhere than the key may be served, lacks the effort, keeps failing.
             return None
         fresh = tuple(each for each in way.candidates if each.deployment not in tried)
         if not fresh:
@@ -292,6 +300,7 @@ class Router(PythonApi):
         await self.alerts.aclose()
         self._cache.close()
         await self._attempts.aclose()
+        await self.access.aclose()
         self.ledger.close()
         self._windows.close()
         self.journal.close()
@@ -304,6 +313,15 @@ def _day(moment: float) -> date:
 def _passed(exchange: Exchange, step: Step, refusal: R) -> R:
     exchange.passed.append(Passed(step.candidate.deployment, refusal.code, refusal.message))
     return refusal
+
+
+def _permit(exchange: Exchange) -> None:
+    """Raises `PermissionDenied` for a field that its principal may not set."""
+    who = exchange.principal
+    field = not_allowed(who.grant, exchange.call.body)
+    if field is not None:
+        text = f"{who.name} may not set {field}; whoever made the key can allow it"
+        raise PermissionDenied(text, code="field_not_allowed", param=field)
 
 
 def _abandon(task: "asyncio.Task[Any]") -> None:

@@ -17,6 +17,7 @@ from scribe_router.server.app import create_app
 from scribe_router.server.guard import Guard
 
 CONFIG, POLICIES, SANDBOX = "SCRIBE_CONFIG", "SCRIBE_POLICIES", "SCRIBE_SANDBOX_URL"
+ADMIN_PORT = "SCRIBE_ADMIN_PORT"  # from `serve` to its worker processes
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 30
 BACKLOG = 2048
@@ -35,7 +36,8 @@ def registry() -> Registry:
 def app() -> Guard:
     """The application of this process."""
     log_requests()  # each worker is a process of its own
-    return create_app(Router(registry()))
+    port = os.environ.get(ADMIN_PORT)
+    return create_app(Router(registry()), int(port) if port else None)
 
 
 def check_address(found: Registry, host: str) -> None:
@@ -60,8 +62,8 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def run(bound: socket.socket, workers: int) -> None:
-    """Serve until a signal ends it: stop accepting, finish what is under way, settle, flush."""
+def run(bound: list[socket.socket], workers: int) -> None:
+    """Serve on what is bound until a signal ends it: stop accepting, finish what is under way, settle, flush."""
     config = uvicorn.Config(
         "scribe_router.server.boot:app",
         factory=True,
@@ -77,8 +79,8 @@ def run(bound: socket.socket, workers: int) -> None:
         signal.signal(number, lambda *_: None)
     server = uvicorn.Server(config)
     if workers == 1:
-        server.run(sockets=[bound])
+        server.run(sockets=bound)
         return
     from uvicorn.supervisors import Multiprocess
 
-    Multiprocess(config, [bound]).run()
+    Multiprocess(config, bound).run()
