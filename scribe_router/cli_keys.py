@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, fail, login, registry
+from scribe_router.cli_options import Config, EnvFile, Policies, caller, fail, registry
 from scribe_router.errors import RequestError, ScribeError
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ def _run(config: Any, policies: Any, env_file: Any, work: Callable[[Any], Awaita
 def _actor(by: str | None) -> Any:
     from scribe_router.audit import Actor
 
-    return Actor(by or login(), "command line")
+    return Actor(by or caller(), "command line")
 
 
 def _table(found: list[Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, fail, login, registry
+from scribe_router.cli_options import Config, EnvFile, Policies, caller, fail, login, registry
 from scribe_router.errors import ScribeError
 from scribe_router.reports import WrongArgument
 
@@ -150,7 +150,7 @@ def _audit(found: Any, act: str, who: str | None = None, **more: Any) -> None:
     from scribe_router.audit import Actor, Audit
 
     audit = Audit(Path(found.store.audit) if found.store.audit else None)
-    audit.write(time.time(), Actor(who or login(), "command line"), act, "done", **more)
+    audit.write(time.time(), Actor(who or caller(), "command line"), act, "done", **more)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

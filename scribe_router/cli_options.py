@@ -71,6 +71,14 @@ def login() -> str:
         fail("this user has no name; say who with --by")
 
 
+def caller() -> str:
+    """Who is logged in, or the number of a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
 def fail(message: object) -> NoReturn:
     """End the command with exit code 1 and this message."""
     typer.echo(str(message), err=True)
