@@ -35,6 +35,7 @@ def test_private_text_is_looked_for_in_time_that_grows_with_the_text() -> None:
     assert "names of passwords" in run("redaction.py", "--quick")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_access_check_costs_little_and_a_revoked_key_stops() -> None:
     assert "revocations on three processes" in run("access.py", "--quick", seconds=1400)
