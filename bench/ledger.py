@@ -15,87 +15,39 @@ transactions, two threads that take turns at the interpreter. It is printed and 
 import argparse
 import asyncio
 import itertools
-import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # this tree is measured, wherever else the package is installed
+from _forward import BODY, IN_FLIGHT, Free, Work, configure, measured, model, sandbox
 
-from scribe_router import Router  # noqa: E402
-from scribe_router.exchange import Call, CallOptions, Mark  # noqa: E402
-from scribe_router.policies.budgets import BudgetsPolicy, counting  # noqa: E402
-from scribe_router.stores.contract import Granted, Refused, Row, Settlement  # noqa: E402
-from scribe_router.stores.sqlite import SqliteLedger  # noqa: E402
-from scribe_router.upstream.shape import shape  # noqa: E402
-from scribe_router.upstream.wire import WireLane  # noqa: E402
+from scribe_router import Router
+from scribe_router.exchange import Call, CallOptions, Mark
+from scribe_router.policies.budgets import BudgetsPolicy, counting
+from scribe_router.stores.contract import Row, Settlement
+from scribe_router.stores.sqlite import SqliteLedger
+from scribe_router.upstream.shape import shape
+from scribe_router.upstream.wire import WireLane
 
-IN_FLIGHT = 32
 MOST = 0.6
 SCOPES = ["user", "team", "key", "model", "provider", "all", ["user", "model"], ["team", "provider"]]
-BODY = {"model": "m", "messages": [{"role": "user", "content": "hello there"}], "max_tokens": 100}
 USAGE = {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
-SANDBOX = """
-import asyncio
-from scribe_router.sandbox import serve
-asyncio.run(serve(port=0, ready=lambda sandbox: print(sandbox.url, flush=True)))
-"""
-
-Work = Callable[[], Awaitable[object]]
 
 
-class Free(SqliteLedger):
-    """Grants everything, and writes nothing."""
-
-    async def reserve(self, row: Row, floor: int) -> Granted | Refused:
-        return Granted(row.bound)
-
-    def settle(self, settlement: Settlement) -> None:
-        return None
-
-
-@contextmanager
-def sandbox() -> Iterator[str]:
-    """A sandbox whose processor time is not ours."""
-    with subprocess.Popen([sys.executable, "-c", SANDBOX], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            yield (process.stdout or sys.stdin).readline().strip()
-        finally:
-            process.kill()
-
-
-def configure(folder: Path, base: str) -> None:
-    model = {"model": "openai/echo", "api_base": f"{base}/v1", "api_key": "k"}
-    price = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}
+@asynccontextmanager
+async def works(folder: Path, base: str) -> AsyncIterator[dict[str, Work]]:
+    """What is measured, by name."""
     limits = [
         {"id": f"limit-{number}", "scope": scope, "window": "month", "usd": 1_000_000}
         for number, scope in enumerate(SCOPES)
     ]
-    (folder / "policies").mkdir()
-    write(
-        folder / "litellm_config.yaml",
-        {"model_list": [{"model_name": "m", "litellm_params": model, "model_info": price}]},
-    )
-    write(folder / "policies" / "budgets.yaml", {"limits": limits})
-    write(folder / "policies" / "store.yaml", {"ledger": f"sqlite:{folder}/ledger.sqlite3"})
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content))
-
-
-@asynccontextmanager
-async def works(folder: Path) -> AsyncIterator[dict[str, Work]]:
-    """What is measured, by name."""
-    router = Router.from_yaml(folder / "litellm_config.yaml")
+    config = configure(folder / "router", {"model_list": [model("m", base)]}, {"budgets": {"limits": limits}})
+    router = Router.from_yaml(config)
     unlimited = replace(router.registry, budgets=BudgetsPolicy())
     free = Router(unlimited, ledger=Free(folder / "free.sqlite3"))
     wire, alone = WireLane(), SqliteLedger(folder / "alone.sqlite3")
@@ -130,30 +82,10 @@ async def works(folder: Path) -> AsyncIterator[dict[str, Work]]:
         alone.close()
 
 
-async def costs(work: Work, calls: int) -> float:
-    """Processor time of one call, in microseconds."""
-    numbers = iter(range(calls))
-
-    async def worker() -> None:
-        for _ in numbers:
-            await work()
-
-    began = time.process_time()
-    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
-    return (time.process_time() - began) / calls * 1e6
-
-
-async def measured(rounds: int, calls: int) -> dict[str, float]:
-    """The median of each over the rounds, in which all take turns; the first round warms up."""
-    found: dict[str, list[float]] = {}
+async def costs(rounds: int, calls: int) -> dict[str, float]:
     with sandbox() as base, tempfile.TemporaryDirectory() as folder:
-        configure(Path(folder), base)
-        async with works(Path(folder)) as each:
-            for number in range(rounds + 1):
-                for name, work in each.items():
-                    cost = await costs(work, calls)
-                    if number:
-                        found.setdefault(name, []).append(cost)
+        async with works(Path(folder), base) as each:
+            found = await measured(each, rounds, calls)
     return {name: median(costs) for name, costs in found.items()}
 
 
@@ -161,7 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     rounds, calls = (5, 500) if parser.parse_args().quick else (15, 1000)
-    cost = asyncio.run(measured(rounds, calls))
+    cost = asyncio.run(costs(rounds, calls))
     added = cost["router"] - cost["bare"]
     lines = {
         "wire lane alone": cost["lane"],

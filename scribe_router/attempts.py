@@ -19,6 +19,7 @@ from scribe_router.registry import Registry
 from scribe_router.state import State
 from scribe_router.stream import Answer, AnswerStream, Finish, Source, Tape, assembled
 from scribe_router.upstream.events import StreamReader, completed, served_by, unthinking, usage_of
+from scribe_router.upstream.failures import concealed
 from scribe_router.upstream.litellm_lane import LiteLLMLane, warm_up
 from scribe_router.upstream.shape import Shaped, shape
 from scribe_router.upstream.thinking import Thoughts
@@ -113,6 +114,7 @@ class Attempts:
                 lane = self._lanes[attempt.lane]
                 body = await (assembled(lane.stream(shaped), reader) if shaped.stream else lane.call(shaped))
         except AttemptFailed as failure:
+            failure.error = concealed(failure.error, deployment.secrets)
             settle(reader.usage, failure)
             raise
         except TimeoutError:

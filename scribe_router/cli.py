@@ -15,6 +15,7 @@ from scribe_router.cli_ledger import ledger
 from scribe_router.cli_models import models
 from scribe_router.cli_options import Config, EnvFile, Policies, fail, load, place, registry
 from scribe_router.cli_prices import prices
+from scribe_router.cli_secrets import secrets
 from scribe_router.errors import ConfigError, ScribeError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(ledger, name="ledger")
 app.add_typer(models, name="models")
 app.add_typer(prices, name="prices")
+app.add_typer(secrets, name="secrets")
 
 
 @app.command()
@@ -66,6 +68,7 @@ def serve(
             os.environ[boot.SANDBOX] = fake.sandbox.url
         found = boot.registry()
         boot.check_address(found, host)
+        boot.try_keys(found)
     except ConfigError as error:
         fail(error)
     bound = _bound(boot, host, port, "--port")
@@ -83,9 +86,13 @@ def check(
     config: Config = None,
     policies: Policies = None,
     resolved: Annotated[bool, typer.Option(help="Print the plain LiteLLM configuration after our expansion.")] = False,
+    verify: Annotated[bool, typer.Option(help="Try each key at its host too: one free request for each.")] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Check every file at once: each problem is one line, file:line:column: place: problem."""
+    """Check every file at once: each problem is one line, file:line:column: place: problem.
+
+    Sends nothing but with --verify, which exits with 1 where a host refuses a key.
+    """
     loaded = load(config, policies, env_file)
     for problem in loaded.problems:
         typer.echo(str(problem), err=True)
@@ -94,9 +101,13 @@ def check(
         fail(f"{count} error{'s' if count != 1 else ''}")
     found = loaded.registry
     if resolved:
+        from scribe_router.config.resolved import LEFT_OUT
         from scribe_router.config.resolved import resolved as expanded
 
-        typer.echo(expanded(loaded.source, found), nl=False)
+        text = expanded(loaded.source, found)
+        typer.echo(text, nl=False)
+        if LEFT_OUT in text:
+            typer.echo(f"note: {LEFT_OUT} stands for what the file holds itself; write os.environ/NAME there", err=True)
         return
     for warning in found.warnings:
         typer.echo(f"note: {warning}")
@@ -105,6 +116,8 @@ def check(
         f"ok: {len(found.deployments)} deployments of {len(found.models)} models, {len(found.groups)} groups, "
         f"{len(found.aliases)} aliases, {len(found.budgets.limits)} limits{wildcards}; version {found.version}"
     )
+    if verify:
+        _try_keys(found)
 
 
 @app.command()
@@ -218,6 +231,17 @@ def _admin_door(boot: Any, found: Any, host: str, asked: int | None) -> list[Any
     os.environ[boot.ADMIN_PORT] = str(door.getsockname()[1])
     typer.echo(f"/admin is at port {os.environ[boot.ADMIN_PORT]} alone")
     return [door]
+
+
+def _try_keys(registry: Any) -> None:
+    import asyncio
+
+    from scribe_router.credentials import verified
+
+    found = asyncio.run(verified(registry))
+    typer.echo("\n".join(map(str, found)) or "no deployment has a key")
+    if wrong := sum(each.verdict == "wrong" for each in found):
+        fail(f"{wrong} key{'s are' if wrong != 1 else ' is'} refused")
 
 
 def _say_hello(registry: Any, host: str, port: int) -> None:

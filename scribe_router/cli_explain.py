@@ -47,6 +47,7 @@ def _planned(found: Any, api: str, body: dict[str, Any], seed: int, *, effort: s
     """Print the plan; a `whole` request has to be one that would be admitted."""
     from datetime import UTC, datetime
 
+    from scribe_router.counting import settled
     from scribe_router.exchange import Api, Call
     from scribe_router.explain import describe
     from scribe_router.names import did_you_mean
@@ -61,7 +62,8 @@ def _planned(found: Any, api: str, body: dict[str, Any], seed: int, *, effort: s
         fail(f"there is no effort {effort}{did_you_mean(effort, LEVELS)}; it is one of {', '.join(LEVELS)}, auto")
     try:
         said = admit(wanted, body) if whole else []
-        made = plan_of(Call(wanted, body), found, Snapshot(datetime.now(UTC).date(), seed))
+        call, snapshot = Call(wanted, body), Snapshot(datetime.now(UTC).date(), seed)
+        made = settled(lambda tokens: plan_of(call, found, snapshot, counted=tokens), call)
         typer.echo(describe(replace(made, warnings=(*said, *made.warnings)), found))
     except RequestError as error:
         fail(f"{error.code}: {error.message}")

@@ -1,22 +1,35 @@
-"""Why a deployment may not serve a request, whatever its state; and the lane that can carry it. Pure."""
+"""Why a deployment may not serve a request, whatever its state; the lane that can carry it; and what is said where
+nothing remains. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
+from scribe_router.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, PermissionDenied, RequestError
 from scribe_router.exchange import Lane
 from scribe_router.facts import Facts
 from scribe_router.policies.features import OFF
 from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.reasoning import LEVELS
+from scribe_router.preflight import FITS, fit, unmet
 from scribe_router.registry import Deployment, Registry
 
-# What the configuration leaves out -> the error of a request for which nothing remains: its code, and its field.
+NEAREST = 3  # models that an error names which would take the request
+# What leaves a deployment out -> the error of a request for which nothing remains: its code, and its field.
 LEFT_OUT = {
     "effort": ("effort_unavailable", "reasoning_effort"),
     "forced_tool": ("forced_tool_unavailable", "tool_choice"),
     "search": ("search_unavailable", "enable_search"),
     "feature": ("feature_off", "reasoning_effort"),
+    "vision": ("vision_unavailable", "messages"),
+    "tools": ("tools_unavailable", "tools"),
+    "json_schema": ("json_schema_unavailable", "response_format"),
+    "audio": ("audio_unavailable", "messages"),
+    "window": ("context_length_exceeded", "messages"),
 }
+
+
+ASKED = ("vision", "tools", "json_schema", "audio", "window")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +45,12 @@ def lane_of(deployment: Deployment, request: Facts) -> Lane:
     """The lane that can carry the request; a pin of the operator's is checked against it."""
     if request.api == "completions":
         return "wire"
-    effort = request.effort or deployment.params.get("reasoning_effort")
-    if deployment.family is not None and effort in LEVELS:
-        effort, _ = deployment.family.sent(effort)
-    if request.tools and effort != "none" and deployment.litellm_lane_for_tools:
-        return "litellm"
+    if request.tools and deployment.litellm_lane_for_tools:
+        effort = request.effort or deployment.params.get("reasoning_effort")
+        if deployment.family is not None and effort in LEVELS:
+            effort, _ = deployment.family.sent(effort)
+        if effort != "none":
+            return "litellm"
     return request.lane or deployment.lane
 
 
@@ -46,6 +60,7 @@ def within(regions: Collection[str], deployment: Deployment) -> bool:
 
 
 def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
+    """Why a deployment is left out, whatever the length of the request; None if it is not."""
     if (never := _cannot(deployment, request)) is not None:
         return Exclusion(deployment.id, *never)
     if request.lane == "wire" and deployment.wire != "openai":
@@ -54,6 +69,8 @@ def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
         return Exclusion(deployment.id, "feature", deployment.off)
     if deployment.only_unasked and request.effort not in (None, "none"):
         return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
+    if need := unmet(deployment, request):
+        return Exclusion(deployment.id, *need)
     if registry.effort.strict and (lacking := _lacks(deployment, request)):
         return Exclusion(deployment.id, *lacking)
     if registry.routing.strict_search and (unsearched := _lacks_search(deployment, request)):
@@ -76,6 +93,39 @@ def _cannot(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
         where = deployment.region or "no region that is known"
         return "region", f"it is in {where}, this key may be served in {', '.join(request.regions)}"
     return None
+
+
+def nothing_left(name: str, excluded: Collection[Exclusion], request: Facts, registry: Registry) -> RequestError:
+    """The error of a request that nothing behind a name can serve: each reason; and where that is the request's own,
+    the nearest models that would take it."""
+    text = f"nothing can serve {name}: {reasons(excluded)}"
+    if any(each.rule == "region" for each in excluded):
+        return PermissionDenied(text, code="region_not_allowed", param="model")
+    rule = next((rule for rule in LEFT_OUT if any(each.rule == rule for each in excluded)), None)
+    if rule is None:
+        return ModelNotFound(text, param="model")
+    code, param = LEFT_OUT[rule]
+    near = ", ".join(islice(_takers(rule, excluded, request, registry), NEAREST)) if rule in ASKED else ""
+    kind = ContextLengthExceeded if rule == "window" else InvalidRequest
+    return kind(f"{text}; try {near}" if near else text, code=code, param=param)
+
+
+def reasons(excluded: Collection[Exclusion]) -> str:
+    """Each reason once, with the deployments that it holds for."""
+    found: dict[str, list[str]] = {}
+    for each in excluded:
+        found.setdefault(each.reason, []).append(each.deployment)
+    return "; ".join(f"{reason} ({', '.join(deployments)})" for reason, deployments in found.items())
+
+
+def _takers(rule: str, excluded: Collection[Exclusion], request: Facts, registry: Registry) -> Iterator[str]:
+    """The models that are known to have what `rule` misses and could serve it; those at the same providers first."""
+    providers = {registry.deployment(each.deployment).provider for each in excluded}
+    every = sorted(registry.deployments.values(), key=lambda each: each.provider not in providers)
+    able = (each for each in every if (each.window is not None if rule == "window" else rule in each.supports))
+    fitting = (each for each in able if fit(each, request) == FITS)
+    serving = (each for each in fitting if exclusion(each, request, lane_of(each, request), registry) is None)
+    yield from dict.fromkeys(each.model for each in serving)
 
 
 def _lacks_search(deployment: Deployment, request: Facts) -> str:

@@ -16,7 +16,8 @@ CONTENT = "only when a provider refuses the content"
 
 def describe(plan: Plan, registry: Registry, *, version: str | None = None) -> str:
     """The plan as lines, made with the registry's configuration or an earlier `version`."""
-    lines = [_question(plan, registry, version or registry.version), *(f"! {warning}" for warning in plan.warnings)]
+    question = _question(plan, registry, version or registry.version)
+    lines = [question, *_length(plan), *(f"! {warning}" for warning in plan.warnings)]
     sections = (
         ("tried in this order", plan.candidates),
         (CONTEXT, plan.context_window),
@@ -68,6 +69,21 @@ def _arm(plan: Plan) -> str:
     if found is None:
         return ""
     return f"arm {found.arm} ({found.share:.1%} of units) of {found.experiment} for the unit {found.unit}"
+
+
+def _length(plan: Plan) -> list[str]:
+    """How long the request is, and how that was counted."""
+    size = plan.facts.size
+    beside = f", with {size.with_it()}" if size.with_it() else ""
+    if not size.most:
+        return []
+    if not size.counted:
+        return [f"input: {size.most:,} tokens at most, since it has as many bytes{beside}; no tokenizer was asked"]
+    return [
+        f"input: {'' if each.end else 'more than '}{each.text:,} tokens of text by {each.encoding}"
+        f"{f', {each.tools + each.schema:,} of definitions' if each.tools + each.schema else ''}{beside}"
+        for each in size.counted
+    ]
 
 
 def _cells(number: int, candidate: Candidate, registry: Registry) -> tuple[str, ...]:

@@ -1,31 +1,36 @@
 """What the planner looks at in a request. Knows a call's body; never what is configured for it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+from scribe_router.contents import asks_schema, messages, parts, prompts, size, texts
 from scribe_router.exchange import EVERYTHING, Api, Call, Grant, Lane, Level, OptimizeFor
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking, forced_tool
 from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.tokens import NO_SIZE, Counted, Size
 
 _CAPS = ("max_completion_tokens", "max_tokens")
+_WISHES = get_args(OptimizeFor)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the planner looks at in a request. `letters` are those of its messages or its prompt, `task` is what its
-    metadata says, or what the rules make of it; `cap` is the output cap (tokens) that it names, `search` whether
-    it wants a web search (None: it does not say). `unit` is a digest of what experiments divide: what its metadata
-    names, else its user, else its key. `models` are patterns of what its principal may ask for, `regions` are where it
-    may be served (none: anywhere)."""
+    """What the planner looks at in a request. `letters` are those of its messages or its prompt, `size` is what takes
+    room in a window, `task` is what its metadata says, or what the rules make of it; `cap` is the output cap (tokens)
+    that it names, `search` whether it wants a web search (None: it does not say). `unit` is a digest of what
+    experiments divide: what its metadata names, else its user, else its key. `models` are patterns of what its
+    principal may ask for, `regions` are where it may be served (none: anywhere)."""
 
     api: Api
     model: str
     tools: bool = False
     images: bool = False
+    audio: bool = False
+    json_schema: bool = False
     search: bool | None = None
     forces_tool: bool = False
     wish: Asked | None = None
@@ -39,6 +44,15 @@ class Facts:
     unit: str = ""
     models: tuple[str, ...] = EVERYTHING.models
     regions: tuple[str, ...] = EVERYTHING.regions
+    size: Size = NO_SIZE
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What a model has to take for this request."""
+        if self.api != "chat" or not (self.images or self.tools or self.json_schema or self.audio):
+            return ()
+        asked = {"vision": self.images, "tools": self.tools, "json_schema": self.json_schema, "audio": self.audio}
+        return tuple(ability for ability, needed in asked.items() if needed)
 
     @property
     def effort(self) -> Level | None:
@@ -52,34 +66,47 @@ def allowed(call: Call, features: FeaturesPolicy) -> tuple[Call, list[str]]:
     return (call if len(body) == len(call.body) else replace(call, body=body)), said
 
 
-def facts(call: Call, effort: EffortPolicy, routing: RoutingPolicy, who: str = "", grant: Grant = EVERYTHING) -> Facts:
+def facts(
+    call: Call,
+    effort: EffortPolicy,
+    routing: RoutingPolicy,
+    who: str = "",
+    grant: Grant = EVERYTHING,
+    counted: tuple[Counted, ...] = (),
+) -> Facts:
     """The facts of a call, read from its body and its options; the policies say what its task is, and what an effort of
-    `auto` means. `who` asks, where the call does not say, and the grant is what that principal may."""
+    `auto` means. `who` asks, where the call does not say, and the grant is what that principal may; `counted` are the
+    tokens that its texts have, as far as a tokenizer was asked."""
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
+    kinds = [part.get("type") for part in parts(body.get("messages"))]
     caps, search = (body.get(name) for name in _CAPS), body.get("enable_search")
     found = Facts(
         api=call.api,
         model=call.model,
         tools=bool(body.get("tools") or body.get("functions")),
         forces_tool=bool(body.get("tools")) and forced_tool(body) is not None,
-        images=any(part.get("type") == "image_url" for part in _parts(body.get("messages"))),
+        images="image_url" in kinds,
+        audio="input_audio" in kinds,
+        json_schema=call.api == "chat" and asks_schema(body),
         search=search if isinstance(search, bool) else None,
-        letters=sum(map(len, (*_texts(body.get("messages")), *_prompts(body)))),
+        letters=sum(map(len, (*texts(body.get("messages")), *prompts(body)))),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
         task=task if isinstance(task, str) else None,
-        optimize_for=wish if wish in get_args(OptimizeFor) else None,
+        optimize_for=wish if wish in _WISHES else None,
         fallback_enabled=body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,
         unit=_digest(_unit(call) or who),
         models=grant.models,
         regions=grant.regions,
+        size=size(call.api, body, counted),
     )
     if found.task is None and routing.tasks:
         found = replace(found, task=routing.task(found, _last_of_user(body.get("messages"))))
-    return replace(found, wish=asked(body, (), effort.chosen(found)))
+    wish = asked(body, (), effort.chosen(found))
+    return found if wish is None else replace(found, wish=wish)
 
 
 def _unit(call: Call) -> str:
@@ -95,35 +122,6 @@ def _digest(unit: str) -> str:
     return hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if unit else ""
 
 
-def _prompts(body: Mapping[str, Any]) -> Iterator[str]:
-    """What a text completion goes between."""
-    prompt = body.get("prompt")
-    for each in (*(prompt if isinstance(prompt, list) else (prompt,)), body.get("suffix")):
-        if isinstance(each, str):
-            yield each
-
-
-def _last_of_user(messages: Any) -> str:
-    said = [each for each in _messages(messages) if each.get("role") == "user"]
-    return "\n".join(_texts(said[-1:]))
-
-
-def _texts(messages: Any) -> Iterator[str]:
-    """Of whatever the messages are: `explain` plans what nobody has admitted."""
-    for message in _messages(messages):
-        if isinstance(message.get("content"), str):
-            yield message["content"]
-    for part in _parts(messages):
-        if isinstance(part.get("text"), str):
-            yield part["text"]
-
-
-def _messages(messages: Any) -> list[Mapping[str, Any]]:
-    return [each for each in messages if isinstance(each, Mapping)] if isinstance(messages, list) else []
-
-
-def _parts(messages: Any) -> Iterator[Mapping[str, Any]]:
-    """The parts of contents that are lists of them."""
-    for message in _messages(messages):
-        content = message.get("content")
-        yield from (part for part in content if isinstance(part, Mapping)) if isinstance(content, list) else ()
+def _last_of_user(given: Any) -> str:
+    said = [each for each in messages(given) if each.get("role") == "user"]
+    return "\n".join(texts(said[-1:]))

@@ -1,4 +1,5 @@
-"""What a person probably meant by a name, and which names a pattern stands for. Knows spelling, no meaning."""
+"""What a person probably meant by a name, which names a pattern stands for, and which tell of a secret. Knows spelling,
+no meaning."""
 
 import difflib
 import re
@@ -6,6 +7,10 @@ from collections.abc import Iterable
 
 # A model's name as providers write them. It becomes part of ids, headers and ledger rows.
 MODEL = re.compile(r"[A-Za-z0-9~][\w.:/+~-]{0,199}", re.ASCII)
+# How a setting or a header ends whose value is a secret.
+_SECRET = re.compile(
+    r"(^|[_-])(keys?|tokens?|secrets?|passwords?|passwd|credentials?|auth|authorization|cookies?)$", re.IGNORECASE
+)
 LONGEST = 300  # letters of a name that is compared; a megabyte takes 0.2 s
 
 
@@ -31,3 +36,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`, did you mean X?`, or an empty string."""
     close = nearest(name, known)
     return f", did you mean {close}?" if close else ""
+
+
+def of_a_secret(name: str) -> bool:
+    """Whether what has this name is a secret, as far as names tell."""
+    return _SECRET.search(name) is not None

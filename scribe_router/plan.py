@@ -6,18 +6,23 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
+from itertools import chain as joined
 from math import ceil
 from types import MappingProxyType
 
-from scribe_router.eligible import LEFT_OUT, Exclusion, exclusion, lane_of
-from scribe_router.errors import CircuitOpen, InvalidRequest, ModelNotFound, PermissionDenied
+from scribe_router.chains import alone, pairs
+from scribe_router.eligible import Exclusion, exclusion, lane_of, nothing_left, reasons
+from scribe_router.errors import CircuitOpen
 from scribe_router.exchange import LOCAL, Call, Category, Exposure, Lane, Level, Principal
 from scribe_router.facts import Facts, allowed, facts
-from scribe_router.policies.breaker import CLOSED, Circuit
+from scribe_router.policies.breaker import Circuit
 from scribe_router.policies.experiments import EXPERIMENT
 from scribe_router.policies.prices import bound
 from scribe_router.policies.routing import WEIGHTED, in_order
 from scribe_router.policies.strategies import IDLE, Ask, Load, Option
+from scribe_router.policies.tokens import Counted, Encoding
+from scribe_router.preflight import fit
 from scribe_router.registry import Deployment, Registry
 from scribe_router.requested import SHOWN, asked_name, permitted_name, without_mode
 
@@ -66,7 +71,11 @@ class Candidate:
 class Plan:
     """Candidates in order, and those that only a context or content failure opens; with what it was made from. `auto`
     is what a reasoning effort of that name means for this request, `strategy` what ordered the first candidates,
-    `exposure` the arm of an experiment that they are of."""
+    `exposure` the arm of an experiment that they are of.
+
+    `uncounted` are the encodings in which the texts have to be counted, each up to so many tokens, before it is known
+    whether the request fits everywhere; until then it is taken to.
+    """
 
     facts: Facts
     snapshot: Snapshot
@@ -80,43 +89,45 @@ class Plan:
     auto: Level | None = None
     strategy: str = WEIGHTED
     exposure: Exposure | None = None
+    uncounted: Mapping[Encoding, int] = field(default_factory=dict)
 
 
-def facts_of(call: Call, registry: Registry, who: Principal) -> Facts:
-    """The facts of a call that `who` makes, under the policies of a registry."""
-    return facts(call, registry.effort, registry.routing, who.user or who.name, who.grant)
+Tally = tuple[Counted, ...]
 
 
-def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal = LOCAL) -> Plan:
+def facts_of(call: Call, registry: Registry, who: Principal, counted: Tally = ()) -> Facts:
+    """The facts of a call that `who` makes, under the policies of a registry, with what was counted of its texts."""
+    return facts(call, registry.effort, registry.routing, who.user or who.name, who.grant, counted)
+
+
+def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal = LOCAL, *, counted: Tally = ()) -> Plan:
     """The plan of a call as the router walks it and `explain` prints it. Raises what `plan` raises, and
     `InvalidRequest` for what is switched off."""
     call, taken_out = allowed(call, registry.features)
-    found = plan(facts_of(call, registry, who), registry, snapshot)
+    found = plan(facts_of(call, registry, who, counted), registry, snapshot)
     return replace(found, warnings=(*taken_out, *found.warnings)) if taken_out else found
 
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
-    """The plan of a request. Raises `ModelNotFound` (with the nearest name), `PermissionDenied`, `InvalidRequest` and
-    `CircuitOpen`."""
+    """The plan of a request. Raises `ModelNotFound` (with the nearest name), `PermissionDenied`, `InvalidRequest`
+    (`ContextLengthExceeded` among it) and `CircuitOpen`."""
     asked, mode = without_mode(asked_name(request, registry), registry)
     name, warnings = permitted_name(asked, request, registry, snapshot.today)
     planner = _Planner(request, registry, snapshot, mode)
     target, exposure = registry.resolve(name), registry.exposure(name, request.unit)
     primary = planner.primary(name, exposure)
     if not primary and all(each.rule == "mode" for each in planner.excluded.values()):
-        raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
-    general = planner.chain(name, None, primary) if request.fallback_enabled else ()
-    candidates = (*primary, *general) or planner.all_open(name)
+        raise nothing_left(name, planner.excluded.values(), request, registry)
+    chain = partial(planner.chain, name, primary=primary) if request.fallback_enabled else _nothing
+    # What is wider serves where the request is too long for some of it; what stands in for it, unless all is too small.
+    wider = chain(Category.CONTEXT_LENGTH) if planner.too_small else ()
+    general = () if planner.all_too_small else chain(None)
+    candidates = _each_once(primary, wider, general) or planner.all_open(name)
     warnings += planner.surprises(name, primary or [each for each in candidates if each.early])
-    kinds = (Category.CONTEXT_LENGTH, Category.CONTENT_POLICY) if request.fallback_enabled else ()
-    chains = {kind: planner.chain(name, kind, primary) for kind in kinds}
-    if not candidates and any(each.rule == "region" for each in planner.excluded.values()):
-        raise PermissionDenied(_nobody(name, planner.excluded.values()), code="region_not_allowed", param="model")
-    for rule, (code, param) in LEFT_OUT.items() if not candidates else ():
-        if any(each.rule == rule for each in planner.excluded.values()):
-            raise InvalidRequest(_nobody(name, planner.excluded.values()), code=code, param=param)
+    context_window = wider if planner.too_small else chain(Category.CONTEXT_LENGTH)
+    content_policy = chain(Category.CONTENT_POLICY)
     if not candidates:
-        raise ModelNotFound(_nobody(name, planner.excluded.values()), param="model")
+        raise nothing_left(name, planner.excluded.values(), request, registry)
     early = {each.deployment for each in candidates if each.early}
     return Plan(
         facts=request,
@@ -124,30 +135,32 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
         requested=name,
         model=target,
         candidates=candidates,
-        context_window=chains.get(Category.CONTEXT_LENGTH, ()),
-        content_policy=chains.get(Category.CONTENT_POLICY, ()),
+        context_window=context_window,
+        content_policy=content_policy,
         excluded=tuple(each for each in planner.excluded.values() if each.deployment not in early),
         warnings=tuple(warnings),
         auto=registry.effort.chosen(request),
         strategy=EXPERIMENT if exposure else registry.strategy(name, request.optimize_for),
         exposure=exposure,
+        uncounted=planner.uncounted,
     )
 
 
-def _nobody(name: str, excluded: Iterable[Exclusion]) -> str:
-    return f"nothing can serve {name}: {_reasons(excluded)}"
+def _nothing(kind: Category | None) -> tuple[Candidate, ...]:
+    return ()
 
 
-def _reasons(excluded: Iterable[Exclusion]) -> str:
-    """Each reason once, with the deployments that it holds for."""
-    found: dict[str, list[str]] = {}
-    for each in excluded:
-        found.setdefault(each.reason, []).append(each.deployment)
-    return "; ".join(f"{reason} ({', '.join(deployments)})" for reason, deployments in found.items())
+def _each_once(*candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """All of them in order, each where it stands first."""
+    found: dict[str, Candidate] = {}
+    for each in joined.from_iterable(candidates):
+        found.setdefault(each.deployment, each)
+    return tuple(found.values())
 
 
 class _Planner:
-    """Considers deployments, and keeps the reason for each one that is left out."""
+    """Considers deployments, and keeps the reason for each one that is left out. Of what stands behind the name itself
+    it keeps whether some of it is `too_small` for the request, or all."""
 
     def __init__(self, request: Facts, registry: Registry, snapshot: Snapshot, mode: str | None) -> None:
         self.request, self.registry, self.snapshot, self.mode = request, registry, snapshot, mode
@@ -155,6 +168,8 @@ class _Planner:
         self.load: dict[str, Load] = {}
         self.turns: dict[str, int] = {}
         self.circuits: dict[str, Circuit] = {}
+        self.uncounted: dict[Encoding, int] = {}
+        self.too_small = self.all_too_small = False
         self._open: dict[str, Candidate] = {}
 
     def looked_at(self, candidates: Iterable[str]) -> Snapshot:
@@ -166,6 +181,13 @@ class _Planner:
         """The candidates behind what was asked for; those of the preferred provider first. In an experiment those of
         the arm, and then the others as its fallbacks."""
         alias = f"alias {name}" if self.registry.resolve(name) != name else ""
+        found = self._first(name, alias, exposure)
+        rules = [each.rule for each in self.excluded.values()]
+        self.too_small = "window" in rules
+        self.all_too_small = not found and {*rules} == {"window"}
+        return found
+
+    def _first(self, name: str, alias: str, exposure: Exposure | None) -> list[Candidate]:
         seen = set[str]()
         if exposure is None:
             return self._preferring(self._behind(name, alias, seen, fallback=False))
@@ -182,6 +204,8 @@ class _Planner:
 
     def surprises(self, name: str, primary: list[Candidate]) -> list[str]:
         """What the caller should hear about, although the request can be served."""
+        if self.all_too_small:
+            return [f"the request is too long for {name}; its context-window fallbacks serve"]
         if not primary:
             return [f"nothing behind {name} can be used; its fallbacks serve"]
         if primary[0].fallback and not primary[0].early:
@@ -190,62 +214,25 @@ class _Planner:
             return [f"nothing behind {name} is at the provider {self.request.provider[:SHOWN]}; its order stays"]
         return []
 
-    def chain(self, name: str, kind: Category | None, primary: list[Candidate]) -> tuple[Candidate, ...]:
+    def chain(self, name: str, kind: Category | None, *, primary: list[Candidate]) -> tuple[Candidate, ...]:
         """The fallbacks of a kind. What stands under a name comes before what stands under its fallbacks in turn.
 
         Chains for context and content may name what the request has tried before; the general one does not repeat it.
         At the end of the general one stands the last resort: for chat, since vectors of two models do not mix, and
         unless an empty list says that there are no fallbacks.
         """
-        table = self.registry.fallbacks.get(kind, {})
+        table = self.registry.fallbacks.get(kind)
         seen = {each.deployment for each in primary} if kind is None else set[str]()
         found = [
             candidate
-            for source, target in self._pairs(name, table)
+            for source, target in (pairs(self.registry, name, table) if table else ())
             for candidate in self._behind(target, f"{CHAINS[kind]} of {source}", seen, fallback=True)
         ]
-        if kind is None and self.request.api == "chat" and not self._alone(name):
-            for target in self.registry.last_resort:
+        last_resort = self.registry.last_resort if kind is None and self.request.api == "chat" else ()
+        if last_resort and not alone(self.registry, name):
+            for target in last_resort:
                 found += self._behind(target, "last resort", seen, fallback=True)
         return tuple(found)
-
-    def _pairs(self, name: str, table: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
-        """(name, fallback) pairs, breadth first; a circle is left where it closes."""
-        walked = {name, self.registry.resolve(name)}
-        queue = [name]
-        for each in queue:
-            for source in self._sources(each, table):
-                for target in table[source]:
-                    if self.registry.resolve(target) not in walked:
-                        walked |= {target, self.registry.resolve(target)}
-                        queue.append(target)
-                        yield source, target
-
-    def _sources(self, name: str, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """The names whose lists hold for `name`: its own; else that of what an alias stands for, or of the wildcard
-        that serves it; else, for a group, those of its members. So a group needs no list, and one that has a list
-        (`[]` too) is taken at its word.
-
-        LiteLLM looks only under the name that the caller used, and would go from such a group to the last resort.
-        """
-        target = self.registry.resolve(name)
-        patterns = (each.row.model for each in self.registry.routes(target))
-        own = next((each for each in (name, target, *patterns) if each in table), None)
-        if own is not None:
-            return (own,)
-        if target not in self.registry.groups:
-            return ()
-        return tuple(model for tier in self.registry.members(target) for model in tier if model in table)
-
-    def _alone(self, name: str) -> bool:
-        """Whether an empty list says that there are no fallbacks: its own, or that of every member."""
-        table = self.registry.fallbacks.get(None, {})
-        sources = self._sources(name, table)
-        if not sources or any(table[source] for source in sources):
-            return False
-        target = self.registry.resolve(name)
-        members = {model for tier in self.registry.members(target) for model in tier}
-        return sources[0] in (name, target) or members == set(sources)
 
     def _behind(self, name: str, via: str, seen: set[str], *, fallback: bool) -> Iterator[Candidate]:
         """The candidates behind a model, group or alias, tier by tier, without what was seen before."""
@@ -254,26 +241,33 @@ class _Planner:
             via = f"{via}, group {target}" if via else f"group {target}"
         found = {each.id: each for tier in self._drawn(target) for each in tier if each.id not in seen}
         seen |= set(found)
-        usable = [each for each in found.values() if self._may_serve(each)]
-        for deployment, score in self._ordered(name, target, usable):
-            lane = lane_of(deployment, self.request)
-            way = via or f"model {target}"
-            mode, window = deployment.modes.chosen(self.mode, self.request.optimize_for), deployment.window
-            candidate = Candidate(deployment.id, deployment.model, lane, way, window, fallback, score, mode)
-            yield from self._let_through(candidate)
+        lanes = {identity: lane_of(each, self.request) for identity, each in found.items()}
+        usable = [each for identity, each in found.items() if self._may_serve(each, lanes[identity])]
+        way = via or f"model {target}"
+        for each, score in self._ordered(name, target, usable):
+            mode = each.modes.chosen(self.mode, self.request.optimize_for)
+            candidate = Candidate(each.id, each.model, lanes[each.id], way, each.window, fallback, score, mode)
+            circuit = self.snapshot.circuits.get(each.id)
+            let_through = candidate if circuit is None else self._let_through(candidate, circuit)
+            if let_through is not None:
+                yield let_through
 
     def _drawn(self, target: str) -> Iterator[list[Deployment]]:
         """The deployments behind a model or group, tier by tier, each as its orders and weights and the seed say."""
-        for tier in self.registry.members(target):
-            members = [each for model in tier for each in self.registry.behind(model)]
-            yield in_order(members, self.snapshot.seed)
+        return (in_order(tier, self.snapshot.seed) for tier in self.registry.tiers(target))
 
-    def _may_serve(self, deployment: Deployment) -> bool:
-        lane = lane_of(deployment, self.request)
-        reason = exclusion(deployment, self.request, lane, self.registry)
+    def _may_serve(self, deployment: Deployment, lane: Lane) -> bool:
+        reason = exclusion(deployment, self.request, lane, self.registry) or self._beyond(deployment)
         if reason is not None:
             self.excluded[deployment.id] = reason
         return reason is None
+
+    def _beyond(self, deployment: Deployment) -> Exclusion | None:
+        """Why the request does not fit into a window; where that takes a tokenizer, that is noted."""
+        found = fit(deployment, self.request)
+        if found.encoding is not None:
+            self.uncounted[found.encoding] = max(found.enough, self.uncounted.get(found.encoding, 0))
+        return Exclusion(deployment.id, "window", found.too_long) if found.too_long else None
 
     def _ordered(self, name: str, target: str, drawn: list[Deployment]) -> Iterable[tuple[Deployment, str]]:
         """The deployments as the name's strategy puts them, each with what its place rests on. It sees them in the
@@ -299,18 +293,17 @@ class _Planner:
         self.load[each.id] = self.snapshot.load.get(each.id, IDLE)
         return Option(each.id, each.model, each.weight, most, self.load[each.id], each.abilities)
 
-    def _let_through(self, candidate: Candidate) -> Iterator[Candidate]:
+    def _let_through(self, candidate: Candidate, circuit: Circuit) -> Candidate | None:
         """The candidate, unless its circuit is in the way; the others stay in the order that they have."""
-        circuit, now = self.snapshot.circuits.get(candidate.deployment, CLOSED), self.snapshot.now
-        if circuit is not CLOSED:
-            self.circuits[candidate.deployment] = circuit
+        now = self.snapshot.now
+        self.circuits[candidate.deployment] = circuit
         if rest := circuit.resting(now):
             candidate = replace(candidate, via=f"{candidate.via}; at its provider's rate limit for {ceil(rest)} s")
         if circuit.blocked(now):
             self.excluded[candidate.deployment] = Exclusion(candidate.deployment, "circuit", circuit.reason(now))
             self._open.setdefault(candidate.deployment, candidate)
-        else:
-            yield candidate
+            return None
+        return candidate
 
     def all_open(self, name: str) -> tuple[Candidate, ...]:
         """What is left where only open circuits stand in the way: those, the first that opened first, if the policy
@@ -320,10 +313,11 @@ class _Planner:
             return ()
         if policy is not None and policy.all_open == "probe":
             oldest = sorted(self._open.values(), key=lambda each: self.circuits[each.deployment].opened or 0.0)
-            reasons = {each: self.circuits[each].reason(now) for each in self._open}
+            because = {each: self.circuits[each].reason(now) for each in self._open}
             return tuple(
-                replace(each, via=f"{each.via}; {reasons[each.deployment]}, all are open", early=True)
+                replace(each, via=f"{each.via}; {because[each.deployment]}, all are open", early=True)
                 for each in oldest
             )
         soonest = min(self.circuits[each].wait(now) for each in self._open)
-        raise CircuitOpen(_nobody(name, self.excluded.values()), retry_after=soonest)
+        text = f"nothing can serve {name}: {reasons(self.excluded.values())}"
+        raise CircuitOpen(text, retry_after=soonest)

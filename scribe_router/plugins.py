@@ -1,19 +1,24 @@
-"""What other packages bring: entry points for providers and for strategies. Knows their names and how to load them.
+"""What other packages bring: entry points for providers, strategies and references to secrets. Knows their names and
+how to load them.
 
 A provider is a `litellm.CustomLLM`, a class or an instance, under the prefix of its models; a strategy is a function as
-those in `scribe_router.policies.strategies`, under the name that `policies/routing.yaml` uses:
+those in `scribe_router.policies.strategies`, under the name that `policies/routing.yaml` uses; what resolves secrets is
+a function of a name, under what stands before the slash (docs/secrets.md):
 
     [project.entry-points."scribe_router.providers"]
     acme = "acme_llm:Acme"          # serves `model: acme/anything`
 
     [project.entry-points."scribe_router.strategies"]
     nearest = "acme_llm:nearest"
+
+    [project.entry-points."scribe_router.secrets"]
+    vault = "acme_llm:read"        # resolves `vault/anything`
 """
 
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-Kind = Literal["providers", "strategies"]
+Kind = Literal["providers", "secrets", "strategies"]
 
 
 class BrokenPlugin(Exception):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from scribe_router.exchange import Category, Exposure, Lane, OptimizeFor
 from scribe_router.litellm_names import PROVIDERS
-from scribe_router.names import matched
+from scribe_router.names import matched, of_a_secret
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
@@ -19,22 +19,26 @@ from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.health import HealthPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.modes import NO_MODES, Modes
 from scribe_router.policies.parameters import known_elsewhere
 from scribe_router.policies.prices import Price, dearest
-from scribe_router.policies.providers import PromptCaching, Search, TextCompletions
+from scribe_router.policies.providers import Listing, PromptCaching, Search, TextCompletions
 from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import CONTROLS, VISIBLE, Asked, Family
 from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
+from scribe_router.policies.tokens import OTHER, Tokens
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 Mode = Literal["chat", "embedding"]
 MOST_MODELS = 32  # that one request may name as its own fallbacks
+SHORTEST_SECRET = 8  # letters; what is shorter is "none", or a word that an error may need
+Tiers = tuple[tuple["Deployment", ...], ...]
 Durability = Literal["normal", "full", "accepted-loss"]
 
 
@@ -43,13 +47,15 @@ class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
     `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is at
-    OpenAI. `window` and `max_output` are tokens; None is unknown. `params` are the operator's defaults for the request
-    body, `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason, `quirks` what else it
-    wants otherwise, `modes` are the provider's, `sold` gives price and window of another of its models. `history` are
-    the fields of earlier thinking that it reads (None: all). `cache_for` is how long its prompts are kept where
-    `prompt_caching` says how, `completions` how it is asked for text completions (None: it has none). `off` says
-    what is switched off that it needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot
-    be used, in one line.
+    OpenAI. `window` and `max_output` are tokens; None is unknown. `cap_in_window` says that the output cap takes room
+    in the window, `tokens` how its model counts. `supports` is what it is known to have, `lacks` what it is known not
+    to have. `params` are the operator's defaults for the request body, `litellm_params` what only LiteLLM's lane
+    needs, `family` how it is told to reason, `quirks` what else it wants otherwise, `modes` are the provider's,
+    `sold` gives price and window of another of its models. `history` are the fields of earlier thinking that it reads
+    (None: all). `cache_for` is how long its prompts are kept where `prompt_caching` says how, `completions` how it is
+    asked for text completions (None: it has none), `listing` where its host says what it has. `off` says what is
+    switched off that it needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot be used,
+    in one line.
     """
 
     id: str
@@ -60,7 +66,7 @@ class Deployment:
     wire: Wire
     lane: Lane
     mode: Mode = "chat"
-    api_base: str | None = None
+    api_base: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     key_name: str | None = None
     region: str | None = None
@@ -75,8 +81,11 @@ class Deployment:
     price_row: str | None = None
     window: int | None = None
     max_output: int | None = None
+    cap_in_window: bool = False
+    tokens: Tokens = OTHER
     default_output_cap: int = 4096
     supports: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
     facts_known: bool = False
     litellm_lane_for_tools: bool = False
     cap_includes_thinking: bool = True
@@ -98,6 +107,7 @@ class Deployment:
     prompt_caching: PromptCaching | None = None
     cache_for: Literal["5m", "1h"] | None = None
     completions: TextCompletions | None = None
+    listing: Listing | None = None
     off: str | None = None
     only_unasked: bool = False
     missing: str | None = None
@@ -142,6 +152,15 @@ class Deployment:
         usual = self.default_output_cap
         wanted = wish.budget + VISIBLE if wish is not None and wish.budget else 0
         return min(max(usual, wanted), self.max_output or usual)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no client is to read, though a provider may repeat it; the longest first."""
+        headers = [value for name, value in self.headers.items() if not name.lower().startswith("anthropic-")]
+        given = [value for name, value in self.litellm_params.items() if of_a_secret(name)]
+        query = (self.api_base or "").partition("?")[2]
+        found = {str(each).removeprefix("Bearer ") for each in (self.api_key, *headers, *given, query) if each}
+        return tuple(sorted((each for each in found if len(each) >= SHORTEST_SECRET), key=len, reverse=True))
 
     @property
     def named_for_litellm(self) -> str:
@@ -205,7 +224,7 @@ class Store:
     `fail` is what becomes of requests while the ledger is away; None leaves it to the limits.
     """
 
-    url: str
+    url: str = field(repr=False)
     journal: str | None = None
     durability: Durability = "normal"
     fail: Literal["closed", "open"] | None = None
@@ -236,12 +255,19 @@ class Registry:
     features: FeaturesPolicy = field(default_factory=FeaturesPolicy)
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
     breaker: BreakerPolicy | None = None
+    health: HealthPolicy = field(default_factory=HealthPolicy)
     cache: CachePolicy = field(default_factory=CachePolicy)
     experiments: ExperimentsPolicy = field(default_factory=ExperimentsPolicy)
     redaction: RedactionPolicy | None = None
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
+    _tiers: Mapping[str, Tiers] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Every plan looks at the deployments behind a name: found once, but for names that clients make up."""
+        found = {name: self._found(name) for name in (*self.models, *self.groups)}
+        object.__setattr__(self, "_tiers", MappingProxyType(found))
 
     def names(self) -> tuple[str, ...]:
         """Every name that a client may ask for: models, groups and the aliases that are not hidden."""
@@ -274,6 +300,14 @@ class Registry:
         if name in self.groups:
             return self.groups[name].tiers
         return ((name,),) if name in self.models or self.routes(name) else ()
+
+    def tiers(self, name: str) -> Tiers:
+        """The deployments behind a model's or group's name, in tiers."""
+        known = self._tiers.get(name)
+        return self._found(name) if known is None else known
+
+    def _found(self, name: str) -> Tiers:
+        return tuple(tuple(each for model in tier for each in self.behind(model)) for tier in self.members(name))
 
     def routes(self, name: str) -> tuple[Wildcard, ...]:
         """The wildcards that serve a name which nothing else has."""

@@ -24,6 +24,8 @@ from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
 from scribe_router.attempts import Attempts
 from scribe_router.cache import Cache
+from scribe_router.counting import counted, settled
+from scribe_router.credentials import Finding, verified
 from scribe_router.errors import (
     BudgetExceeded,
     CircuitOpen,
@@ -45,6 +47,8 @@ from scribe_router.outcome import error_for, limited, refused
 from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
 from scribe_router.policies.access import administers, by_operator, not_allowed
 from scribe_router.policies.parameters import admit
+from scribe_router.policies.tokens import Counted
+from scribe_router.probes import Probes
 from scribe_router.python_api import PythonApi
 from scribe_router.redaction import Redaction
 from scribe_router.registry import Registry
@@ -85,6 +89,8 @@ class Router(PythonApi):
         self.state = State(registry.breaker, registry.deployments)
         self._redaction = Redaction(registry.redaction, secrets.token_bytes(32))
         self.access = Access(registry, clock)
+        self.probes = Probes(registry, self.state, clock)
+        self.findings: tuple[Finding, ...] = ()
         self._attempts = Attempts(
             registry, accounts, self.limiter, self.state, self._redaction, clock, spawn=self._spawn, close=self._close
         )
@@ -113,10 +119,14 @@ class Router(PythonApi):
 
         Raises `ModelNotFound`, `PermissionDenied`, `InvalidRequest` and `CircuitOpen`.
         """
-        seed, now = self._random.getrandbits(32) if seed is None else seed, self._clock()
+        seed = self._random.getrandbits(32) if seed is None else seed
+        return settled(partial(self._plan, call, seed, principal), call)
+
+    def _plan(self, call: Call, seed: int, principal: Principal, tokens: tuple[Counted, ...] = ()) -> Plan:
+        now = self._clock()
         today, seen, full = _day(now), self.state, self.limiter.full()
         snapshot = Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full)
-        return plan_of(call, self.registry, snapshot, principal)
+        return plan_of(call, self.registry, snapshot, principal, counted=tokens)
 
     async def report(self, body: Json, principal: Principal = LOCAL) -> Json:
         """Keep what a client says of an answer under an experiment. Raises a `RequestError`."""
@@ -127,8 +137,16 @@ class Router(PythonApi):
             raise Unavailable(str(error), retry_after=1.0) from error
 
     def health(self) -> list[Json]:
-        """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure."""
-        return self.state.health(self.registry.deployments.values(), self._clock())
+        """What this process has seen of each deployment: its circuit, what is in flight, latency, the last failure; and
+        what its host said of its key, None where that was not asked."""
+        keys = {name: each.verdict for each in self.findings for name in each.deployments}
+        seen = self.state.health(self.registry.deployments.values(), self._clock())
+        return [{**each, "key": keys.get(each["deployment"])} for each in seen]
+
+    async def verify(self) -> tuple[Finding, ...]:
+        """Try every key at its host, whatever the policy says; `health` shows what came of it from then on."""
+        self.findings = await verified(self.registry)
+        return self.findings
 
     def _open(self, call: Call, principal: Principal) -> Exchange:
         options = call.options
@@ -178,7 +196,7 @@ class Router(PythonApi):
         waits = self.registry.breaker is not None and self.registry.breaker.all_open == "wait"
         while True:
             try:
-                exchange.plan = self._first_plan(exchange)
+                exchange.plan = await self._first_plan(exchange)
                 if not self.registry.routes(exchange.plan.model):  # of names that clients make up, there is no end
                     self._turns[exchange.plan.model] += 1
                 exchange.warnings += [each for each in exchange.plan.warnings if each not in exchange.warnings]
@@ -190,9 +208,14 @@ class Router(PythonApi):
                 if not waits or exchange.abandoned or not await self._paused(exchange, seconds, deadline):
                     raise
 
-    def _first_plan(self, exchange: Exchange) -> Plan:
+    async def _first_plan(self, exchange: Exchange) -> Plan:
+        """Where a tokenizer has to be asked it does not hold up other requests."""
+        planned = partial(self._plan, exchange.call, self._random.getrandbits(32), exchange.principal)
         try:
-            return self.plan(exchange.call, principal=exchange.principal)
+            found = planned()
+            if not found.uncounted:
+                return found
+            return planned(await asyncio.to_thread(counted, exchange.call, found.uncounted))
         except RequestError as error:
             exchange.unplanned = error.message
             raise
@@ -242,7 +265,8 @@ class Router(PythonApi):
             return None
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
-            way = self.plan(cheaper, principal=by_operator(exchange.principal))
+            tokens = exchange.plan.facts.size.counted if exchange.plan is not None else ()
+            way = self._plan(cheaper, self._random.getrandbits(32), by_operator(exchange.principal), tokens)
         except (ModelNotFound, PermissionDenied, InvalidRequest, CircuitOpen):
             # It is for another api, is elsewhere than the key may be served, lacks the effort, keeps failing.
             return None
@@ -298,6 +322,7 @@ class Router(PythonApi):
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await self.alerts.aclose()
+        await self.probes.aclose()
         self._cache.close()
         await self._attempts.aclose()
         await self.access.aclose()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from scribe_router.policies.prices import Price, Rates
-from scribe_router.policies.providers import TextCompletions
+from scribe_router.policies.providers import LISTINGS, TextCompletions
 from scribe_router.registry import Deployment, Registry, Wildcard
 
 BASES = {"openai": "/v1", "anthropic": "/anthropic", "gemini": "/gemini", "ollama": "/ollama"}
@@ -82,4 +82,5 @@ def _behaviour(name: str, provider: str, upstream: str, url: str) -> Deployment:
         supports=frozenset({"tools", "json_schema", "vision"}),
         facts_known=True,
         completions=TextCompletions() if provider == "openai" else None,
+        listing=LISTINGS[provider],  # type: ignore[index]
     )

@@ -83,8 +83,9 @@ class State:
         """What was seen of deployments lately, for strategies: a view."""
         return _Loads(self._seen, now)
 
-    def begin(self, deployment: str, now: float, *, early: bool = False) -> Entry:
-        """An attempt begins; `end` has to follow. `early` lets a probe go before the circuit's pause is over.
+    def begin(self, deployment: str, now: float, *, early: bool = False, timed: bool = True) -> Entry:
+        """An attempt begins; `end` has to follow. `early` lets a probe go before the circuit's pause is over; what is
+        not `timed` says nothing of how fast an answer comes.
 
         Raises `CircuitOpen`, and `UpstreamRateLimited` before the moment that the provider named.
         """
@@ -101,7 +102,7 @@ class State:
             self._seen.setdefault(deployment, _Seen()).in_flight += 1
             if deployment not in self._configured:
                 self._forget_made(deployment)
-        return Entry(deployment, now, begun.generation, probe=begun.probing)
+        return Entry(deployment, now, begun.generation, probe=begun.probing, answered=None if timed else now)
 
     def _forget_made(self, newest: str) -> None:
         """Forget the one that began the longest ago of those that clients thought of, unless all are in flight."""

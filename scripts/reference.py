@@ -180,7 +180,12 @@ def variables() -> str:
             for region in (row.get("regions") or {}).values():
                 for name in region.get("keys") or ():
                     rows.setdefault(name, (set(), set()))[0].add("`providers.yaml`")
-    for name, place in (("SCRIBE_CONFIG", "--config"), ("SCRIBE_POLICIES", "--policies")):
+    for name, place in (
+        ("SCRIBE_CONFIG", "--config"),
+        ("SCRIBE_POLICIES", "--policies"),
+        ("SCRIBE_SECRETS_KEY", "secret/"),
+        ("MOBIUS_MASTER_KEY", "secret/"),
+    ):
         rows[name] = ({f"`{place}`"}, set())
     cells = [
         (f"`{name}`", ", ".join(sorted(places)), ", ".join(sorted(defaults)))

@@ -39,3 +39,15 @@ def test_private_text_is_looked_for_in_time_that_grows_with_the_text() -> None:
 @pytest.mark.timeout(1500)
 def test_the_access_check_costs_little_and_a_revoked_key_stops() -> None:
     assert "revocations on three processes" in run("access.py", "--quick", seconds=1400)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_plan_costs_little_and_no_more_among_a_thousand_deployments() -> None:
+    assert "weighted" in run("planning.py", "--quick")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_dead_deployment_fails_nobody_and_slows_nobody() -> None:
+    assert "its port is closed" in run("dead_deployment.py", "--quick")

@@ -16,6 +16,8 @@ from scribe_router.errors import (
 )
 from scribe_router.exchange import AttemptFailed, Category, Json, Reached
 from scribe_router.outcome import LONGEST, error_for, refused
+from scribe_router.registry import Deployment
+from scribe_router.upstream.failures import concealed
 
 
 def failed(category: str, *, after: float | None = None, error: Json | None = None) -> AttemptFailed:
@@ -204,3 +206,18 @@ def test_a_providers_words_lose_keys_and_tokens() -> None:
     told = error_for([failed], None)
     assert isinstance(told, InvalidRequest)
     assert told.message == "refused: bad key (a key), header Authorization: (a key) (a key)"
+
+
+def test_what_a_provider_repeats_of_our_secrets_is_not_passed_on() -> None:
+    headers = {"X-Team": "hunter2-team", "X-Short": "none", "anthropic-version": "2023-06-01"}
+    given = {"aws_secret_access_key": "hunter2-aws", "aws_region_name": "eu-central-1"}
+    deployment = Deployment(
+        "a", "a", "openai", "openai/a", "a", "openai", "wire",
+        api_base="http://host/v1?key=hunter2-query", api_key="hunter2-key", headers=headers, litellm_params=given,
+    )  # fmt: skip
+    assert set(deployment.secrets) == {"hunter2-team", "hunter2-key", "hunter2-aws", "key=hunter2-query"}
+    said = "eu-central-1 knows no hunter2-key-hunter2-team, none; 2023-06-01 /v1?key=hunter2-query"
+    error = concealed({"message": said, "param": "hunter2-aws", "code": 5}, deployment.secrets)
+    shown = "eu-central-1 knows no (a secret)-(a secret), none; 2023-06-01 /v1?(a secret)"
+    assert error == {"message": shown, "param": "(a secret)", "code": 5}
+    assert concealed(None, deployment.secrets) is None

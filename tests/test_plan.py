@@ -16,13 +16,23 @@ from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.reasoning import Asked
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Load
+from scribe_router.policies.tokens import Counted, Size
 from tests.policies.registries import TODAY, registry
 
 CASES = Path(__file__).parent / "cases" / "plan"
 NOW = 1_000.0
 FIELDS = {
     *("case", "request", "seed", "candidates", "error", "context_window", "content_policy", "excluded", "warnings"),
-    *("lanes", "requested", "load", "turns", "scores", "circuits"),
+    *("lanes", "requested", "load", "turns", "scores", "circuits", "uncounted"),
+}
+# What an error names that is not about the model's name.
+PARAMS = {
+    "circuit_open": None,
+    "context_length_exceeded": "messages",
+    "vision_unavailable": "messages",
+    "audio_unavailable": "messages",
+    "tools_unavailable": "tools",
+    "json_schema_unavailable": "response_format",
 }
 
 
@@ -37,8 +47,9 @@ def cases() -> Iterator[Any]:
 def test_case(config: dict[str, Any], case: dict[str, Any]) -> None:
     assert set(case) <= FIELDS, "a misspelt expectation would pass"
     asks = {"api": "chat", **case["request"]}
-    effort = asks.pop("effort", None)
-    request = Facts(**asks, wish=Asked(effort) if effort else None)
+    effort, size = asks.pop("effort", None), dict(asks.pop("size", {}))
+    counted = tuple(Counted(**each) for each in size.pop("counted", ()))
+    request = Facts(**asks, wish=Asked(effort) if effort else None, size=Size(**size, counted=counted))
     load = {name: Load(**seen) for name, seen in case.get("load", {}).items()}
     circuits = {name: Circuit(**facts) for name, facts in case.get("circuits", {}).items()}
     snapshot = Snapshot(TODAY, case.get("seed", 0), load, case.get("turns", {}), NOW, circuits)
@@ -46,7 +57,7 @@ def test_case(config: dict[str, Any], case: dict[str, Any]) -> None:
         with pytest.raises(RequestError) as caught:
             plan(request, registry(config), snapshot)
         assert f"{caught.value.code}: {caught.value.message}" == case["error"]
-        assert caught.value.param == (None if caught.value.code == "circuit_open" else "model")
+        assert caught.value.param == PARAMS.get(caught.value.code, "model")
         return
     _compare(plan(request, registry(config), snapshot), case)
 
@@ -57,6 +68,7 @@ def _compare(found: Plan, case: dict[str, Any]) -> None:
         assert _as_written(getattr(found, name), expected) == expected, name
     assert {each.deployment: f"{each.rule}: {each.reason}" for each in found.excluded} == case.get("excluded", {})
     assert list(found.warnings) == case.get("warnings", [])
+    assert found.uncounted == case.get("uncounted", {})
     assert found.requested == case.get("requested", found.facts.model or found.requested)
     lanes = {each.deployment: each.lane for each in found.candidates}
     assert lanes | case.get("lanes", {}) == lanes
@@ -83,9 +95,11 @@ def test_candidates_say_what_belongs_to_the_name_and_what_does_not() -> None:
     ("body", "options", "expected"),
     [
         ({}, {}, Facts("chat", "")),
+        ({"response_format": {"type": "text"}}, {}, Facts("chat", "")),
+        ({"response_format": {"type": "json_schema"}}, {}, Facts("chat", "", json_schema=True, size=Size(schema=22))),
         ({"model": "a", "tools": []}, {}, Facts("chat", "a")),
-        ({"model": "a", "tools": [{}]}, {}, Facts("chat", "a", tools=True)),
-        ({"model": "a", "functions": [{}]}, {}, Facts("chat", "a", tools=True)),
+        ({"model": "a", "tools": [{}]}, {}, Facts("chat", "a", tools=True, size=Size(tools=4, tool_count=1))),
+        ({"model": "a", "functions": [{}]}, {}, Facts("chat", "a", tools=True, size=Size(tools=4, tool_count=1))),
         ({"model": "a", "reasoning_effort": "none"}, {}, Facts("chat", "a", wish=Asked("none"))),
         ({"model": "a", "reasoning_effort": {"effort": "low"}}, {}, Facts("chat", "a", wish=Asked("low"))),
         ({"model": "a", "reasoning": {"effort": "low"}}, {}, Facts("chat", "a", wish=Asked("low"))),

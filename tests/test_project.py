@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "scribe_router"
-HEAVY = ("litellm", "openai", "fastapi", "aiohttp", "redis")
+HEAVY = ("litellm", "openai", "fastapi", "aiohttp", "redis", "tiktoken")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ RULES = [
         for name, part in (
             ("what a name means is a pure question", "requested.py"),
             ("who may serve is a pure question", "eligible.py"),
+            ("whether a request fits is a pure question", "preflight.py"),
+            ("what stands in for what is a pure question", "chains.py"),
+            ("what a body holds is a pure question", "contents.py"),
             ("the planner is pure", "plan.py"),
             ("the walk is pure", "walk.py"),
         )
@@ -100,6 +103,19 @@ RULES = [
             "scribe_router.stores",
             "scribe_router.upstream",
             "scribe_router.server",
+        ),
+    ),
+    Rule(
+        "where secrets come from knows no configuration",
+        "secrets",
+        ("litellm", "aiohttp", "yaml", "scribe_router"),
+        (
+            "scribe_router.secrets",
+            "scribe_router.errors",
+            "scribe_router.names",
+            "scribe_router.litellm_names",
+            "scribe_router.plugins",
+            "scribe_router.policies.schema",
         ),
     ),
     Rule(
@@ -143,6 +159,11 @@ RULES = [
             "scribe_router.server",
             "scribe_router.upstream",
         ),
+    ),
+    Rule(
+        "counting opens no connection",
+        "counting.py",
+        ("litellm", "aiohttp", "asyncio", "socket", "scribe_router.upstream", "scribe_router.registry"),
     ),
     Rule(
         "an attempt knows nothing of the one that follows",

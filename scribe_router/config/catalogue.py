@@ -140,16 +140,17 @@ def row(provider: str, name: str, entry: Entry) -> dict[str, Any]:
     A further price of zero says that there is none (older rows write all of them); a model is free by its name alone.
     """
     prices = {each: Decimal(price) for each, price in entry["prices"].items()}
-    words = frozenset(entry.get("parameters", ()))
+    words, takes = entry.get("parameters"), entry.get("input")
     facts = {
         "litellm_provider": provider,
         "mode": "embedding" if "embeddings" in entry.get("output", ()) else "chat",
         "max_input_tokens": entry.get("context_length"),
         "max_output_tokens": entry.get("max_completion_tokens"),
-        "supports_function_calling": "tools" in words,
-        "supports_vision": "image" in entry.get("input", ()),
-        "supports_response_schema": "structured_outputs" in words,
-        "supports_reasoning": "reasoning" in words,
+        "supports_function_calling": _among("tools", words),
+        "supports_vision": _among("image", takes),
+        "supports_audio_input": _among("audio", takes),
+        "supports_response_schema": _among("structured_outputs", words),
+        "supports_reasoning": _among("reasoning", words),
         "deprecation_date": entry.get("expires"),
         "catalogue": entry,
     }
@@ -157,6 +158,11 @@ def row(provider: str, name: str, entry: Entry) -> dict[str, Any]:
         return facts
     stated = {PRICES[each]: price for each, price in prices.items() if price or each in ("prompt", "completion")}
     return {**facts, **stated, "free": name.endswith(":free")}
+
+
+def _among(word: str, listed: Iterable[str] | None) -> bool | None:
+    """None where there is no list."""
+    return None if listed is None else word in listed
 
 
 def rows(provider: str, entries: Entries) -> dict[str, dict[str, Any]]:

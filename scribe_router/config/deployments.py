@@ -24,6 +24,7 @@ from scribe_router.policies.providers import Provider
 from scribe_router.policies.quirks import advice
 from scribe_router.policies.reasoning import CONTROLS, Family, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.tokens import TokensKnowledge
 from scribe_router.registry import Deployment, Wildcard
 
 MADE = 1024  # deployments that a wildcard keeps at hand; making one takes some 100 µs
@@ -45,6 +46,7 @@ class Known:
     reasoning: ReasoningKnowledge
     effort: EffortPolicy
     capabilities: CapabilitiesKnowledge
+    tokens: TokensKnowledge
     features: FeaturesPolicy
     environment: Mapping[str, str]
 
@@ -226,8 +228,11 @@ class Compiler:
             price_row=known.row,
             window=windows[0] if windows else known.window,
             max_output=known.most,
+            cap_in_window=provider.cap_in_window,
+            tokens=self.known.tokens.family(upstream),
             default_output_cap=cap,
             supports=known.supports,
+            lacks=known.lacks,
             facts_known=known.known,
             litellm_lane_for_tools=provider.tools_on_responses(upstream),
             cap_includes_thinking=provider.cap_includes_thinking is True,
@@ -251,6 +256,7 @@ class Compiler:
             prompt_caching=provider.prompt_caching,
             cache_for=info.prompt_caching,
             completions=provider.completions_of(upstream),
+            listing=provider.listed_at,
             off=None if features.reasoning.enabled else _cannot_stop(family, known),
             only_unasked=asleep and features.hybrid_reasoning.when_off == "refuse",
             missing=hosting.missing or self._unset(path),

@@ -19,10 +19,11 @@ MOST_BYTES = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An `os.environ/NAME` and what it was replaced with; `text` is None when the variable is not set."""
+    """A reference and what it was replaced with; `name` is the variable of an `os.environ/NAME`, of others the whole.
+    `text` is None when there is nothing."""
 
     name: str
-    text: str | None
+    text: str | None = field(repr=False)
     default: str | None = None
 
 
@@ -30,7 +31,7 @@ class Reference:
 class Document:
     """One YAML file: its data, where each value and each key stands, and what is wrong with it.
 
-    `base` is the shipped file that this one lies over. `references` are the values that came from the environment.
+    `base` is the shipped file that this one lies over. `references` are the values that came from elsewhere.
     Not `readable` means that there is no data to look at.
     """
 

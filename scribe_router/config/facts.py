@@ -23,7 +23,10 @@ _ABILITIES = {
     "vision": "vision",
     "json_schema": "response_schema",
     "reasoning": "reasoning",
+    "audio": "audio_input",
 }
+# What LiteLLM's map says of every model that has it; of the others its silence means nothing.
+_SAID_OF_ALL = frozenset({"vision", "audio"})
 
 # Any threshold may be named, also one that no model of LiteLLM's map has.
 TIER = re.compile(f"({'|'.join(CLASSES)})_above_[0-9]+k_tokens")
@@ -38,6 +41,7 @@ class Facts:
     window: int | None
     most: int | None
     supports: frozenset[str]
+    lacks: frozenset[str]
     known: bool
     row: str | None = None
 
@@ -82,9 +86,25 @@ def facts(document: Document, path: Path_, entry: ModelEntry, table: Mapping[str
         window=_whole(written.get("max_input_tokens")),
         most=_whole(written.get("max_output_tokens")),
         supports=frozenset(ours for ours, theirs in _ABILITIES.items() if written.get(f"supports_{theirs}")),
+        lacks=_lacks(written, tells=_tells(row, listed)),
         known=bool(listed) or bool(entry.model_info.model_extra),
         row=row,
     )
+
+
+def _lacks(written: Row, *, tells: bool) -> frozenset[str]:
+    """The abilities that a model is known not to have: that is said, or not said where the map `tells` them."""
+    said = {ours: written.get(f"supports_{theirs}") for ours, theirs in _ABILITIES.items()}
+    return frozenset(
+        each for each, has in said.items() if has is False or (has is None and tells and each in _SAID_OF_ALL)
+    )
+
+
+def _tells(row: str | None, listed: Row) -> bool:
+    """Whether the map tells a model's abilities. Of those that were tuned, and of some of which it has little, it does
+    not; nor does a catalogue, which says no where it means no."""
+    abilities = any(name.startswith("supports_") for name in listed) and "max_input_tokens" in listed
+    return abilities and "catalogue" not in listed and not (row or "").startswith("ft:")
 
 
 def _set(info: Any) -> dict[str, Any]:

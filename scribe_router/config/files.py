@@ -15,6 +15,7 @@ from scribe_router.config.knowledge import OWN_PRICE_MAP, PriceMap, Prices, over
 from scribe_router.config.problems import Problem
 from scribe_router.config.references import resolve, substitute
 from scribe_router.config.schema import LiteLLMConfig, PricesKnowledge, StoreSettings
+from scribe_router.config.secrets import sources
 from scribe_router.config.shapes import validate
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
@@ -25,6 +26,7 @@ from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.health import HealthPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
@@ -32,6 +34,8 @@ from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.tokens import TokensKnowledge
+from scribe_router.secrets import SecretsSettings, Sources
 
 KNOWLEDGE: Mapping[str, type[BaseModel]] = {
     "providers": ProvidersKnowledge,
@@ -39,6 +43,7 @@ KNOWLEDGE: Mapping[str, type[BaseModel]] = {
     "prices": PricesKnowledge,
     "reasoning": ReasoningKnowledge,
     "capabilities": CapabilitiesKnowledge,
+    "tokens": TokensKnowledge,
 }
 POLICIES: Mapping[str, type[BaseModel]] = {
     "access": AccessPolicy,
@@ -48,10 +53,12 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "effort": EffortPolicy,
     "experiments": ExperimentsPolicy,
     "features": FeaturesPolicy,
+    "health": HealthPolicy,
     "limits": LimitsPolicy,
     "redaction": RedactionPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
+    "secrets": SecretsSettings,
     "store": StoreSettings,
 }
 P = TypeVar("P", bound=BaseModel)
@@ -61,8 +68,10 @@ class Files:
     """Reads files as they are asked for and keeps every document, with its problems."""
 
     def __init__(self, config: Path, policies: Path, environment: Mapping[str, str]) -> None:
-        self.path, self.policies, self.environment = config, policies, environment
+        self.path, self.policies = config, policies
         self.documents: list[Document] = []
+        self.sources = self._sources(environment)
+        self.environment = self.sources.environment
         self.price_map = price_map()
 
     @property
@@ -81,7 +90,7 @@ class Files:
         entries = source.get("model_list")
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(entry, Mapping) and isinstance(entry.get("litellm_params"), Mapping):
-                substitute(document, self.environment, ("model_list", index, "litellm_params"))
+                substitute(document, self.sources, ("model_list", index, "litellm_params"))
         return validate(document, LiteLLMConfig), document, source
 
     def knowledge(self, name: str, shape: type[P]) -> tuple[P | None, Document]:
@@ -121,7 +130,7 @@ class Files:
         path = self._file(name)
         if not path.exists():
             return None, Document(str(path), {})
-        document = self._keep(resolve(load(path), self.environment))
+        document = self._keep(resolve(load(path), self.sources))
         return validate(document, shape), document
 
     def strangers(self) -> None:
@@ -144,8 +153,13 @@ class Files:
             digest.update(each.encode())
         return digest.hexdigest()[:12]
 
+    def _sources(self, environment: Mapping[str, str]) -> Sources:
+        path = self._file("secrets")
+        document = self._keep(load(path)) if path.exists() else Document(str(path), {})
+        return sources(document, self.path.parent, environment)
+
     def _laid(self, name: str) -> Document:
-        return self._keep(resolve(overlaid(name, self.policies, str(self._file(name))), self.environment))
+        return self._keep(resolve(overlaid(name, self.policies, str(self._file(name))), self.sources))
 
     def _keep(self, document: Document) -> Document:
         self.documents.append(document)

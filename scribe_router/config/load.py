@@ -38,6 +38,7 @@ from scribe_router.policies.capabilities import CapabilitiesKnowledge
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.policies.health import HealthPolicy
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
@@ -46,6 +47,7 @@ from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Strategy
+from scribe_router.policies.tokens import TokensKnowledge
 from scribe_router.registry import Deployment, Keep, Registry, Store, Wildcard
 
 __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
@@ -105,6 +107,7 @@ class _Building:
         self.migrations, _ = files.knowledge("migrations", MigrationsKnowledge)
         self.reasoning, _ = files.knowledge("reasoning", ReasoningKnowledge)
         self.capabilities, _ = files.knowledge("capabilities", CapabilitiesKnowledge)
+        self.tokens, _ = files.knowledge("tokens", TokensKnowledge)
         self.prices = files.prices(self.providers.root if self.providers is not None else ())
         self.routing, self.routing_file = files.policy("routing", RoutingPolicy)
         self.budgets, self.budgets_file = files.policy("budgets", BudgetsPolicy)
@@ -121,6 +124,7 @@ class _Building:
         self.access, access_file = files.policy("access", AccessPolicy)
         check_keys_are_elsewhere(access_file)
         self.breaker, _ = files.policy("breaker", BreakerPolicy)
+        self.health, self.health_file = files.policy("health", HealthPolicy)
 
     def registry(self) -> Registry | None:
         """The registry, or None when anything is wrong."""
@@ -154,6 +158,7 @@ class _Building:
             effort=self.effort or EffortPolicy(),
             features=self.features or FeaturesPolicy(),
             capabilities=self.capabilities or CapabilitiesKnowledge({}),
+            tokens=self.tokens or TokensKnowledge({}),
             environment=self.files.environment,
         )
         self.source = with_headers(self.source, self.providers.root, self.provider_rows)
@@ -230,6 +235,7 @@ class _Building:
             limits=self.limits,
             breaker=self.breaker,
             redaction=self.redaction,
+            health=self.health or HealthPolicy(),
             cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,
             wildcards=tuple(names.wildcards),

@@ -1,5 +1,7 @@
-"""The plain LiteLLM configuration after our expansion: hosts, keys' names, prices, callbacks. Holds no secret."""
+"""The plain LiteLLM configuration after our expansion: hosts, keys' names, prices, callbacks. Holds no secret: what the
+files themselves hold in place of a reference is left out."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,11 +10,15 @@ import yaml
 from scribe_router.config.documents import Document
 from scribe_router.config.price_entries import CLASSES
 from scribe_router.config.references import PREFIX
+from scribe_router.names import of_a_secret
 from scribe_router.policies.prices import PICO, Price, Rates
 from scribe_router.policies.providers import Provider
 from scribe_router.registry import Deployment, Registry
 
 CALLBACK = "scribe_router.callbacks.scribe"
+LEFT_OUT = "***"
+_USER = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
+_QUERY = re.compile(r"([?&][^=&#]*(?:key|token|secret|password|sig|signature)=)[^&#\s]+", re.IGNORECASE)
 
 
 def with_headers(source: dict[str, Any], rows: Mapping[str, Provider], document: Document) -> dict[str, Any]:
@@ -32,7 +38,7 @@ def _with_headers(entry: dict[str, Any], rows: Mapping[str, Provider], document:
 
 
 def resolved(source: Mapping[str, Any], registry: Registry) -> str:
-    """YAML that LiteLLM's own proxy loads as it is."""
+    """YAML that LiteLLM's own proxy loads as it is; a secret that is written in the files is `LEFT_OUT` there."""
     rows = {**registry.deployments, **{each.row.id: each.row for each in registry.wildcards}}
     entries = [
         _entry(entry, rows[(entry.get("model_info") or {}).get("id") or entry["model_name"]])
@@ -44,7 +50,7 @@ def resolved(source: Mapping[str, Any], registry: Registry) -> str:
     if CALLBACK not in settings["callbacks"]:
         settings["callbacks"].append(CALLBACK)
     expanded = {**source, "model_list": entries, "litellm_settings": settings}
-    return yaml.safe_dump(expanded, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(_without_secrets(expanded), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _entry(entry: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
@@ -57,6 +63,17 @@ def _entry(entry: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
     if deployment.price is not None:
         info = {name: value for name, value in info.items() if name != "tiered_pricing"} | _price(deployment.price)
     return {**entry, "litellm_params": params, "model_info": info}
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    """A value without texts that are secrets by their name, or inside of an address."""
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(each, str(key)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(each, name) for each in value]
+    if not isinstance(value, str) or value.startswith(PREFIX):
+        return value
+    return LEFT_OUT if of_a_secret(name) else _QUERY.sub(rf"\1{LEFT_OUT}", _USER.sub(LEFT_OUT, value))
 
 
 def _price(price: Price) -> dict[str, float]:

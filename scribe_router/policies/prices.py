@@ -231,8 +231,12 @@ def affordable_cap(price: Price, input_ceiling: int, amount: int, n: int = 1) ->
 
 
 def _dearest(price: Price, input_ceiling: int) -> tuple[int, int]:
-    reachable = [rates for above, rates in price.tiers if input_ceiling > above or above == 0]
-    return max(rates.dearest_input for rates in reachable), max(rates.dearest_output for rates in reachable)
+    dearest_input = dearest_output = 0
+    for above, rates in price.tiers:
+        if input_ceiling > above or above == 0:
+            dearest_input = max(dearest_input, rates.dearest_input)
+            dearest_output = max(dearest_output, rates.dearest_output)
+    return dearest_input, dearest_output
 
 
 def _nano(pico: int) -> int:

@@ -1,6 +1,7 @@
 """Providers and their regions: `policies/providers.yaml`. Rows, not classes: host, key variable, wire format, lane."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -61,6 +62,23 @@ class TextCompletions(Shape):
     most: int | None = Field(default=None, ge=1)
 
 
+class Listing(Shape):
+    """Where a host says what it has: `path` below it, and the `header` that its key goes into. A `public` one answers
+    everybody, so it says nothing of a key."""
+
+    path: str = Field(pattern="^/")
+    header: str = "Authorization"
+    public: bool = False
+
+
+LISTINGS: Mapping[Wire, Listing] = {
+    "openai": Listing(path="/models"),
+    "anthropic": Listing(path="/v1/models", header="x-api-key"),
+    "gemini": Listing(path="/models", header="x-goog-api-key"),
+    "ollama": Listing(path="/api/tags", public=True),
+}
+
+
 def lacks_search(search: Search | None, model: str, *, tools: bool) -> str:
     """Why a model cannot be asked to search the web; empty if it can. `tools` are the client's own."""
     if search is None or not any(fnmatchcase(model, pattern) for pattern in search.models):
@@ -77,6 +95,7 @@ class Provider(Shape):
     (patterns) a request with tools goes through LiteLLM's lane, which translates it to the Responses API.
 
     `cap_includes_thinking` says whether the output cap counts what a model thinks; `unknown` is taken for false.
+    `cap_in_window` that it refuses a request whose input and output cap are together beyond the window.
     `history` are the fields of earlier thinking that it reads (None: nothing is taken out), `tool_call_ids` a pattern
     of the ids that it accepts. `history_wanted` says that thinking models refuse a call of a tool without. With
     `think_tags` its content may begin with what it thought, in `<think>` tags. Without `stream_options` it refuses that
@@ -91,7 +110,8 @@ class Provider(Shape):
     is what a request counts for whose reply was lost: its whole `bound`, its `input`, or `zero`. `search` is how it is
     asked to search the web; without it, it has no search. `prompt_caching` says who reads `cache_control`; others keep
     prompts without being asked, or not at all. Without `completions` it has no text completions. With `catalogue`, its
-    list of models says what they cost, which `models sync` keeps.
+    list of models says what they cost, which `models sync` keeps. `listing` is what is asked for to try its key, where
+    that is not the list of models that its wire has.
 
     `modes` are what it is told for a name that ends in `:mode`, `default_mode` is for other requests, `optimize_for`
     has the mode of a request's wish. `body` is sent with every chat request that says nothing else. With
@@ -109,6 +129,7 @@ class Provider(Shape):
     default_region: str | None = None
     models_with_tools_on_responses: tuple[str, ...] = ()
     cap_includes_thinking: bool | Literal["unknown"] = "unknown"
+    cap_in_window: bool = False
     parameters: tuple[str, ...] = ()
     quirks: dict[str, Quirk] = Field(default_factory=dict)
     history: tuple[Thought, ...] | None = None
@@ -121,6 +142,7 @@ class Provider(Shape):
     search: Search | None = None
     prompt_caching: PromptCaching | None = None
     completions: TextCompletions | None = None
+    listing: Listing | None = None
     catalogue: bool = False
     price_ceiling: bool = False
     body: dict[str, Any] = Field(default_factory=dict)
@@ -188,6 +210,11 @@ class Provider(Shape):
         """How text completions are asked for here; None where the model has none."""
         row = self.completions
         return row if row is not None and any(fnmatchcase(model, pattern) for pattern in row.models) else None
+
+    @property
+    def listed_at(self) -> Listing | None:
+        """Where its hosts say what they have; None where it is not known."""
+        return self.listing or LISTINGS.get(self.wire)
 
     def quirks_of(self, model: str) -> tuple[Quirk, ...]:
         """The rows that hold for a model, by the provider's own name for it."""

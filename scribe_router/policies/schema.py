@@ -2,6 +2,7 @@
 Knows no policy."""
 
 from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -53,6 +54,26 @@ class OfTask(When):
     def holds(self, traits: Traits) -> bool:
         """Whether the rule is for a request like this."""
         return super().holds(traits) and (self.task is None or traits.task in self.task)
+
+
+class OfModels(Shape):
+    """What holds for the models whose names match one of `models`, whatever provider serves them."""
+
+    models: tuple[str, ...] = Field(min_length=1)
+
+    def matches(self, model: str) -> int:
+        """How well it fits: the length of the longest pattern; 0 for not at all."""
+        return max((len(each) for each in self.models if fnmatchcase(model, each.lower())), default=0)
+
+
+M = TypeVar("M", bound=OfModels)
+
+
+def fitting(rows: Iterable[M], upstream_model: str) -> M | None:
+    """The row that fits a provider's name of a model best: in small letters, dots as hyphens, without its vendor."""
+    name = upstream_model.rpartition("/")[2].lower().replace(".", "-")
+    best = max(rows, key=lambda each: each.matches(name), default=None)
+    return best if best is not None and best.matches(name) else None
 
 
 def listed(scope: S | tuple[S, ...]) -> tuple[S, ...]:

@@ -123,17 +123,18 @@ def capability(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
     """The best mean of the abilities that weigh for the task. `cost` is worked out of this request's bounds, `speed` of
     what was seen, where anything was; the rest are the numbers of `policies/capabilities.yaml`."""
     total = sum(ask.weighs.values()) or 1.0
-    seen = [_abilities(each, options) for each in options]
+    bounds = [each.bound for each in options if each.bound is not None]
+    times = [seconds for each in options if (seconds := each.load.seconds) is not None]
+    least, shortest = min(bounds, default=0), min(times, default=0.0)
+    seen = [_abilities(each, least, shortest) for each in options]
     means = [sum(each.get(name, UNKNOWN) * weight for name, weight in ask.weighs.items()) / total for each in seen]
     return [Score(-mean, f"{mean:.1f} of 10 ({_words(each, ask)})") for mean, each in zip(means, seen, strict=True)]
 
 
-def _abilities(option: Option, options: Sequence[Option]) -> Mapping[str, float]:
-    bounds = [each.bound for each in options if each.bound is not None]
-    cost = 0.0 if option.bound is None else _share(min(bounds), option.bound)
-    times = [each.load.seconds for each in options if each.load.seconds is not None]
+def _abilities(option: Option, least: int, shortest: float) -> Mapping[str, float]:
+    cost = 0.0 if option.bound is None else _share(least, option.bound)
     seconds = option.load.seconds
-    speed = {} if seconds is None else {"speed": _share(min(times), seconds)}
+    speed = {} if seconds is None else {"speed": _share(shortest, seconds)}
     return {**option.abilities, "cost": cost, **speed}
 
 

@@ -28,6 +28,7 @@ class Behaviour:
     status: int | None = None
     reason: Reason | None = None
     retry_after: int | None = None
+    patience: bool = True
     flaky: int = 0
     percent: int = 0
     cut_after: int | None = None
@@ -72,6 +73,7 @@ RULES: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
     (rf"first-(?P<first>{TIME})", {}),
     (rf"pace-(?P<pace>{TIME})", {}),
     (rf"error-(?P<status>[45]\d\d)(-after-(?P<retry_after>{COUNT}))?", {}),
+    ("no-retry-after", {"patience": False}),
     ("error-context", {"status": 400, "reason": "context"}),
     ("error-content", {"status": 400, "reason": "content"}),
     ("error-in-200", {"disguised": True}),

@@ -12,7 +12,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
@@ -118,7 +118,8 @@ class Exchange:
     def _fail(self, behaviour: Behaviour, model: str) -> None:
         """Raises the error that the behaviour has for this call, if any."""
         if behaviour.status:
-            raise Refused(of_status(behaviour.status, behaviour.retry_after, behaviour.reason))
+            fault = of_status(behaviour.status, behaviour.retry_after, behaviour.reason)
+            raise Refused(fault if behaviour.patience else replace(fault, retry_after=None))
         if behaviour.flaky:
             self._state.calls[model] += 1
             if self._state.calls[model] % (behaviour.flaky + 1):

@@ -6,7 +6,7 @@ It knows one provider's format and nothing of sockets, of behaviours, or of the 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from scribe_router.sandbox.fault import Fault, invalid
 from scribe_router.sandbox.prompt import Object, Prompt
@@ -14,6 +14,7 @@ from scribe_router.sandbox.turn import Turn
 
 Kind = Literal["start", "content", "end", "usage", "done"]
 T = TypeVar("T")
+LISTED: Final = ("echo", "think", "tool", "long-256", "slow-500ms", "pace-20ms", "flaky-1", "error-429", "hang")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Wire:
     key: Callable[[Call], str | None] | None
     request_id: str = "x-request-id"
     stream_type: str = "text/event-stream"
+
+
+def read_nothing(_: Call) -> Prompt:
+    """A request for a list of models."""
+    return Prompt("")
 
 
 def dumps(value: Any) -> bytes:

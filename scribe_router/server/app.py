@@ -50,6 +50,7 @@ def public_app(router: Router, *, admin: bool) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         router.alerts.start()
+        router.probes.start()
         warming = asyncio.create_task(router.warm_up())
         warming.add_done_callback(lambda done: started.set() if not done.cancelled() else None)
         try:

@@ -1,5 +1,6 @@
 """Builds the application of one worker process from its environment, and binds the address for all of them."""
 
+import logging
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
+from scribe_router import credentials
 from scribe_router.config.load import load_config
 from scribe_router.errors import ConfigError
 from scribe_router.logs import log_requests
@@ -18,6 +20,8 @@ from scribe_router.server.guard import Guard
 
 CONFIG, POLICIES, SANDBOX = "SCRIBE_CONFIG", "SCRIBE_POLICIES", "SCRIBE_SANDBOX_URL"
 ADMIN_PORT = "SCRIBE_ADMIN_PORT"  # from `serve` to its worker processes
+FINDINGS = "SCRIBE_FINDINGS"  # of the keys, tried once for all workers
+log = logging.getLogger("scribe_router.server")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 30
 BACKLOG = 2048
@@ -36,8 +40,19 @@ def registry() -> Registry:
 def app() -> Guard:
     """The application of this process."""
     log_requests()  # each worker is a process of its own
+    router = Router(registry())
+    router.findings = credentials.loaded(os.environ.get(FINDINGS, "[]"))
     port = os.environ.get(ADMIN_PORT)
-    return create_app(Router(registry()), int(port) if port else None)
+    return create_app(router, int(port) if port else None)
+
+
+def try_keys(found: Registry) -> None:
+    """Try the keys where the policy says so. Raises `ConfigError` where one that is wrong ends the start."""
+    findings = credentials.at_start(found)
+    for each in findings:
+        if each.verdict != "right":
+            log.warning("%s", each)
+    os.environ[FINDINGS] = credentials.dumped(findings)
 
 
 def check_address(found: Registry, host: str) -> None:

@@ -7,7 +7,7 @@ LiteLLM's own classes hide the cause (a refused connection, a lost reply and a p
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isnan
 from traceback import walk_tb
 from typing import Any
@@ -89,6 +89,16 @@ def from_reply(status: int, body: bytes | str, headers: Mapping[str, str]) -> At
         retry_after=_seconds(headers.get("retry-after")),
         error=error if category is Category.BAD_REQUEST else None,
     )
+
+
+def concealed(error: Json | None, secrets: Iterable[str]) -> Json | None:
+    """A provider's error without what the operator sent it in secret: some repeat the key that they refuse."""
+    if error is None:
+        return None
+    texts = {name: value for name, value in error.items() if isinstance(value, str)}
+    for secret in secrets:
+        texts = {name: value.replace(secret, "(a secret)") for name, value in texts.items()}
+    return {**error, **texts}
 
 
 def _error_object(text: str) -> Json | None:

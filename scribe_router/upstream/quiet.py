@@ -1,5 +1,10 @@
-"""The one way to import LiteLLM: quietly. Set before its import: no download of prices or headers, no stray `.env`."""
+"""The one way to import LiteLLM: quietly. Set before its import: no download of prices or headers, no stray `.env`.
 
+At DEBUG it and the clients below it log the headers of every call, keys among them, at INFO what a provider said. Where
+a job turns everything to these they stay at WARNING, unless LITELLM_LOG, OPENAI_LOG or the job names them.
+"""
+
+import logging
 import os
 from functools import lru_cache
 from typing import Any
@@ -11,6 +16,9 @@ SETTINGS = {
 }
 
 
+_TALKATIVE = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "openai", "anthropic")
+
+
 @lru_cache(maxsize=1)
 def litellm() -> Any:
     """The module, imported on first use: that takes about four seconds."""
@@ -18,6 +26,9 @@ def litellm() -> Any:
         os.environ.setdefault(name, value)
     import litellm as module
 
+    for name in _TALKATIVE if "LITELLM_LOG" not in os.environ else ():
+        logger = logging.getLogger(name)
+        logger.setLevel(logger.level or logging.WARNING)
     module.telemetry = False
     module.suppress_debug_info = True
     module.disable_hf_tokenizer_download = True  # else it asks huggingface.co how to count, in the middle of a call

@@ -20,10 +20,13 @@ WORDS = """
     supports_vision max_input_tokens base_model openai moonshot hosted_vllm regions keys default_region price_factor
     wire cap_parameter self_hosted limits scope window usd user day when_short deadline_seconds rate_limit retries
     initial_seconds default_model ledger journal master_key on_missing_key to retires note a b * groq
+    file environment on_missing
     models_with_tools_on_responses keys_bound needs_key custom_llm_provider input_cost_per_token_above_64k_tokens
 """.split()
 NAMES = ["", "/", "a/", "x\ny", "eu", "china", "1e999", "2026-01-01", "simple-shuffle", "sqlite:a", "sqlite:"]
 PLACES = [
+    "file/kept",
+    "secret/a",
     "openai/a",
     "moonshot/kimi-k3",
     "https://a",
@@ -65,6 +68,7 @@ ROWS: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.dictionaries(st.sampl
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("any")
     (path / "policies").mkdir()
+    (path / "kept").write_text(SECRET)
     return path
 
 

@@ -14,6 +14,7 @@ from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.migrations import Migration
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.tokens import Tokens
 from scribe_router.registry import Deployment, Group, Registry, Store
 
 TODAY = date(2026, 11, 20)
@@ -85,7 +86,11 @@ def registry(config: Mapping[str, Any]) -> Registry:
 
 
 def _row(entry: str | Mapping[str, Any]) -> Deployment:
-    facts = {"id": entry} if isinstance(entry, str) else dict(entry)
+    facts: dict[str, Any] = {"id": entry} if isinstance(entry, str) else dict(entry)
+    if "tokens" in facts:
+        facts["tokens"] = Tokens.model_validate({"models": ["*"], **facts["tokens"]})
+    for name in ("lacks", "supports"):
+        facts[name] = frozenset(facts.get(name, ()))
     return deployment(facts.pop("id"), **facts)
 
 

@@ -137,7 +137,7 @@ def test_the_state_of_deployments(folder: Path) -> None:
         assert found.pop("tokens_per_second") is None
         assert found == {
             "deployment": "m", "model": "m", "provider": "openai", "missing": None, "circuit": "closed",
-            "failures_in_a_row": 0, "free_in_seconds": 0.0, "in_flight": 0, "last_failure": None,
+            "failures_in_a_row": 0, "free_in_seconds": 0.0, "in_flight": 0, "last_failure": None, "key": None,
         }  # fmt: skip
         assert httpx.get(f"{proxy.url}/admin/deployments?by=model").status_code == 400
         assert set(httpx.get(f"{proxy.url}/health/ready").json()) == {"status", "store", "journal_lines_lost"}

@@ -7,6 +7,7 @@ from scribe_router.sandbox.fault import Fault, Reason
 from scribe_router.sandbox.prompt import Object, Prompt, Said, Tool, measure, narrow
 from scribe_router.sandbox.turn import Finish, ToolCall, Turn, Usage
 from scribe_router.sandbox.wire import (
+    LISTED,
     Call,
     Endpoint,
     Frame,
@@ -17,6 +18,7 @@ from scribe_router.sandbox.wire import (
     may,
     need,
     objects,
+    read_nothing,
     sse,
     text_of,
 )
@@ -171,9 +173,18 @@ def block_deltas(turn: Turn) -> Iterator[tuple[Object, list[dict[str, str]]]]:
         yield tool_use(call, turn, place, {}), deltas
 
 
+def models(_: Prompt, turn: Turn) -> Object:
+    common = {"type": "model", "created_at": "2026-01-01T00:00:00Z"}
+    data = [{"id": name, "display_name": name, **common} for name in LISTED]
+    return {"data": data, "has_more": False, "first_id": LISTED[0], "last_id": LISTED[-1]}
+
+
 ANTHROPIC: Final = Wire(
     prefix="/anthropic",
-    endpoints=(Endpoint("/anthropic/v1/messages", read_messages, message, message_stream),),
+    endpoints=(
+        Endpoint("/anthropic/v1/messages", read_messages, message, message_stream),
+        Endpoint("/anthropic/v1/models", read_nothing, models, method="GET", behaves=False),
+    ),
     error=error,
     error_event=error_event,
     key=lambda call: call.headers.get("x-api-key") or bearer(call.headers),

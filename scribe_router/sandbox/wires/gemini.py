@@ -7,7 +7,21 @@ from typing import Any, Final
 from scribe_router.sandbox.fault import Fault, Reason
 from scribe_router.sandbox.prompt import Object, Prompt, Said, Tool, measure, narrow
 from scribe_router.sandbox.turn import Finish, Turn, Usage
-from scribe_router.sandbox.wire import Call, Endpoint, Frame, Kind, Wire, bearer, cap_of, may, need, objects, sse
+from scribe_router.sandbox.wire import (
+    LISTED,
+    Call,
+    Endpoint,
+    Frame,
+    Kind,
+    Wire,
+    bearer,
+    cap_of,
+    may,
+    need,
+    objects,
+    read_nothing,
+    sse,
+)
 
 SIGNATURE: Final = "c2FuZGJveC1zaWduYXR1cmU="
 FINISH: Final[Mapping[Finish, str]] = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
@@ -162,6 +176,11 @@ def content_stream(prompt: Prompt, turn: Turn) -> Iterator[Frame]:
     yield chunk("end", {"text": ""}, FINISH[turn.finish], turn.usage)
 
 
+def models(_: Prompt, turn: Turn) -> Object:
+    methods = ["generateContent", "streamGenerateContent"]
+    return {"models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in LISTED]}
+
+
 GEMINI: Final = Wire(
     prefix="/gemini",
     endpoints=(
@@ -171,6 +190,7 @@ GEMINI: Final = Wire(
             content,
             content_stream,
         ),
+        Endpoint("/gemini/{rest:(?:.*/)?}models", read_nothing, models, method="GET", behaves=False),
     ),
     error=error,
     error_event=error_event,

@@ -12,6 +12,7 @@ from scribe_router.sandbox.fault import Fault, Reason, invalid
 from scribe_router.sandbox.prompt import Object, Prompt, Role, Said, Tool, count, measure, narrow
 from scribe_router.sandbox.turn import ToolCall, Turn, Usage
 from scribe_router.sandbox.wire import (
+    LISTED,
     Call,
     Endpoint,
     Frame,
@@ -22,11 +23,11 @@ from scribe_router.sandbox.wire import (
     may,
     need,
     objects,
+    read_nothing,
     sse,
     text_of,
 )
 
-LISTED: Final = ("echo", "think", "tool", "long-256", "slow-500ms", "pace-20ms", "flaky-1", "error-429", "hang")
 CREATED: Final = 1_700_000_000
 MOST_CHOICES: Final = 16
 
@@ -269,6 +270,11 @@ def models(prompt: Prompt, turn: Turn) -> Object:
     return {"object": "list", "data": [model(Prompt(name), turn) for name in LISTED]}
 
 
+def key(prompt: Prompt, turn: Turn) -> Object:
+    """What OpenRouter says of the key that asks; its list of models is for everybody."""
+    return {"data": {"label": "sandbox", "limit": None, "limit_remaining": None, "usage": 0, "is_free_tier": False}}
+
+
 OPENAI: Final = Wire(
     prefix="/v1",
     endpoints=(
@@ -277,6 +283,7 @@ OPENAI: Final = Wire(
         Endpoint("/v1/fim/completions", read_completion, chat, fim_stream),
         Endpoint("/v1/embeddings", read_embedding, embeddings),
         Endpoint("/v1/models", read_model, models, method="GET", behaves=False),
+        Endpoint("/v1/key", read_nothing, key, method="GET", behaves=False),
         Endpoint("/v1/models/{model:.+}", read_model, model, method="GET"),
     ),
     error=error,

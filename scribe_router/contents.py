@@ -1,0 +1,98 @@
+"""What a request's body holds: its texts, the parts of its messages, its definitions, and how large they are.
+
+Of whatever the body is, since `explain` plans what nobody has admitted. Knows a body, and nothing of models.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scribe_router.exchange import Api
+from scribe_router.policies.tokens import Counted, Size
+
+
+def messages(given: Any) -> list[Mapping[str, Any]]:
+    """The messages that are some."""
+    return [each for each in given if isinstance(each, Mapping)] if isinstance(given, list) else []
+
+
+def parts(given: Any) -> Iterator[Mapping[str, Any]]:
+    """The parts of contents that are lists of them."""
+    for message in messages(given):
+        content = message.get("content")
+        yield from (part for part in content if isinstance(part, Mapping)) if isinstance(content, list) else ()
+
+
+def texts(given: Any) -> Iterator[str]:
+    """The texts of messages: contents, and the parts of contents."""
+    for message in messages(given):
+        if isinstance(message.get("content"), str):
+            yield message["content"]
+    for part in parts(given):
+        if isinstance(part.get("text"), str):
+            yield part["text"]
+
+
+def prompts(body: Mapping[str, Any]) -> Iterator[str]:
+    """What a text completion goes between."""
+    prompt = body.get("prompt")
+    for each in (*(prompt if isinstance(prompt, list) else (prompt,)), body.get("suffix")):
+        if isinstance(each, str):
+            yield each
+
+
+def asks_schema(body: Mapping[str, Any]) -> bool:
+    """Whether the answer is to follow a JSON schema."""
+    wanted = body.get("response_format")
+    return isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
+
+
+def read(api: Api, body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts that a model reads in one go. Of several prompts or inputs that is the longest, since each has the
+    window to itself. Earlier thinking is left out, as it is for most models, and so are arrays of token numbers."""
+    if api == "chat":
+        return (*texts(body.get("messages")), *_called(body.get("messages")))
+    given = body.get("prompt" if api == "completions" else "input")
+    several = [each for each in (given if isinstance(given, list) else [given]) if isinstance(each, str)]
+    suffix = body.get("suffix") if api == "completions" else None
+    return max(several, key=len, default=""), suffix if isinstance(suffix, str) else ""
+
+
+def definitions(api: Api, body: Mapping[str, Any]) -> tuple[str, str]:
+    """(tools, schema of the answer) as JSON; empty for none."""
+    tools = (body.get("tools") or body.get("functions")) if api == "chat" else None
+    schema = body["response_format"] if api == "chat" and asks_schema(body) else None
+    return _json(tools) if tools else "", _json(schema) if schema else ""
+
+
+def size(api: Api, body: Mapping[str, Any], counted: tuple[Counted, ...] = ()) -> Size:
+    """How large a request is, as far as that costs nothing; with what of it was counted."""
+    tools, schema = definitions(api, body)
+    listed = (body.get("tools") or body.get("functions")) if tools else ()
+    return Size(
+        text=sum(map(_bytes, read(api, body))),
+        messages=len(messages(body.get("messages"))) if api == "chat" else 0,
+        tools=_bytes(tools),
+        tool_count=len(listed) if isinstance(listed, list) else 0,
+        schema=_bytes(schema),
+        images=sum(part.get("type") == "image_url" for part in parts(body.get("messages"))),
+        counted=counted,
+    )
+
+
+def _called(given: Any) -> Iterator[str]:
+    """Names and arguments of the tools that were called in earlier turns."""
+    for message in messages(given):
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, Mapping) else None
+            said = (function.get("name"), function.get("arguments")) if isinstance(function, Mapping) else ()
+            yield from (each for each in said if isinstance(each, str))
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
