@@ -10,6 +10,7 @@ import typer
 from scribe_router import __version__
 from scribe_router.cli_experiment import experiment
 from scribe_router.cli_explain import explain
+from scribe_router.cli_keys import keys
 from scribe_router.cli_ledger import ledger
 from scribe_router.cli_mcp import mcp
 from scribe_router.cli_models import models
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(experiment, name="experiment")
 app.command()(explain)
+app.add_typer(keys, name="keys")
 app.add_typer(ledger, name="ledger")
 app.add_typer(mcp, name="mcp")
 app.add_typer(models, name="models")
@@ -45,6 +47,10 @@ def serve(
     sandbox: Annotated[
         bool, typer.Option(help="Answer for every provider from the built-in sandbox; needs no key.")
     ] = False,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(help="Port of its own for /admin, which is then nowhere else; default: access.yaml's.", max=65535),
+    ] = None,
     env_file: EnvFile = None,
 ) -> None:
     """Run the proxy: OpenAI's API on this machine, every model of the configuration behind it."""
@@ -65,14 +71,13 @@ def serve(
         found = boot.registry()
         boot.check_address(found, host)
         boot.try_keys(found)
-        bound = boot.bind(host, port)
     except ConfigError as error:
         fail(error)
-    except OSError as error:
-        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port")
+    bound = _bound(boot, host, port, "--port")
+    sockets = [bound, *_admin_door(boot, found, host, admin_port)]
     _say_hello(found, host, bound.getsockname()[1])
     try:
-        boot.run(bound, workers)
+        boot.run(sockets, workers)
     finally:
         if fake is not None:
             fake.stop()
@@ -218,6 +223,25 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         typer.echo(f"scribe-router {__version__}")
         raise typer.Exit
+
+
+def _bound(boot: Any, host: str, port: int, option: str) -> Any:
+    try:
+        return boot.bind(host, port)
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another with {option}")
+
+
+def _admin_door(boot: Any, found: Any, host: str, asked: int | None) -> list[Any]:
+    """The address of its own for what an operator asks, if there is one; worker processes are told its port."""
+    os.environ.pop(boot.ADMIN_PORT, None)
+    port = asked if asked is not None or found.access is None else found.access.admin_port
+    if port is None:
+        return []
+    door = _bound(boot, host, port, "--admin-port")
+    os.environ[boot.ADMIN_PORT] = str(door.getsockname()[1])
+    typer.echo(f"/admin is at port {os.environ[boot.ADMIN_PORT]} alone")
+    return [door]
 
 
 def _try_keys(registry: Any) -> None:

@@ -1,7 +1,6 @@
 """`scribe-router ledger`: the operator's commands. Arguments in, text out; `bookkeeping` does the work."""
 
 import asyncio
-import getpass
 import sys
 import time
 from collections.abc import Coroutine
@@ -10,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, fail, registry
+from scribe_router.cli_options import Config, EnvFile, Policies, caller, fail, login, registry
 from scribe_router.errors import ScribeError
 from scribe_router.reports import WrongArgument
 
@@ -43,7 +42,9 @@ def rebuild(config: Config = None, policies: Policies = None, env_file: EnvFile 
     restored. Requests wait or are refused while it runs. It prints what changed."""
     from scribe_router import bookkeeping
 
-    changed = _run(bookkeeping.rebuild(registry(config, policies, env_file, sandbox=False)))
+    found = registry(config, policies, env_file, sandbox=False)
+    changed = _run(bookkeeping.rebuild(found))
+    _audit(found, "ledger.rebuild", counters=len(changed))
     for line in changed:
         typer.echo(line)
     typer.echo(f"ok: {len(changed)} counters changed")
@@ -90,7 +91,9 @@ def retain(
     rows, so export them first if you want to keep them. Rows of a window that is open are refused."""
     from scribe_router import bookkeeping
 
-    count = _run(bookkeeping.retain(registry(config, policies, env_file, sandbox=False), before, time.time()))
+    found = registry(config, policies, env_file, sandbox=False)
+    count = _run(bookkeeping.retain(found, before, time.time()))
+    _audit(found, "ledger.retain", before=before, rows=count)
     typer.echo(f"ok: {count} rows folded")
 
 
@@ -118,8 +121,10 @@ def release(
     from scribe_router import bookkeeping
 
     found = registry(config, policies, env_file, sandbox=False)
-    work = bookkeeping.release(found, attempts, who=by or _login(), reason=reason, now=time.time())
-    typer.echo(f"ok: {_run(work)} released")
+    who = by or login()
+    count = _run(bookkeeping.release(found, attempts, who=who, reason=reason, now=time.time()))
+    _audit(found, "ledger.release", who, attempts=attempts, reason=reason)
+    typer.echo(f"ok: {count} released")
 
 
 @ledger.command()
@@ -141,6 +146,13 @@ def sweep(config: Config = None, policies: Policies = None, env_file: EnvFile = 
     typer.echo("ok: nothing is reserved any more by a process that is known to have ended")
 
 
+def _audit(found: Any, act: str, who: str | None = None, **more: Any) -> None:
+    from scribe_router.audit import Actor, Audit
+
+    audit = Audit(Path(found.store.audit) if found.store.audit else None)
+    audit.write(time.time(), Actor(who or caller(), "command line"), act, "done", **more)
+
+
 def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
@@ -150,10 +162,3 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         fail(f"--{error}")
     except (ValueError, OSError, ScribeError) as error:
         fail(error)
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        fail("this user has no name; say who with --by")

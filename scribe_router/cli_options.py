@@ -1,5 +1,6 @@
 """What commands share: the options that say where the files are, and the error that ends a command in one line."""
 
+import getpass
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +61,22 @@ def checked(loaded: Any) -> Any:
         return loaded.or_raise()
     except ConfigError as error:
         fail(error)
+
+
+def login() -> str:
+    """Who is logged in, for what is written down. Ends the command where this user has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        fail("this user has no name; say who with --by")
+
+
+def caller() -> str:
+    """Who is logged in, or the number of a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def fail(message: object) -> NoReturn:

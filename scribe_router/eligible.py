@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from scribe_router.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, RequestError
+from scribe_router.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, PermissionDenied, RequestError
 from scribe_router.exchange import Lane
 from scribe_router.facts import Facts
 from scribe_router.policies.features import OFF
@@ -54,12 +54,15 @@ def lane_of(deployment: Deployment, request: Facts) -> Lane:
     return request.lane or deployment.lane
 
 
+def within(regions: Collection[str], deployment: Deployment) -> bool:
+    """Whether a deployment is where a principal may be served. One whose region is not known is nowhere."""
+    return not regions or deployment.region in regions
+
+
 def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
     """Why a deployment is left out, whatever the length of the request; None if it is not."""
-    if other := _for_another_api(deployment, request):
-        return Exclusion(deployment.id, "mode", other)
-    if deployment.missing:
-        return Exclusion(deployment.id, "missing", deployment.missing)
+    if (never := _cannot(deployment, request)) is not None:
+        return Exclusion(deployment.id, *never)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
     if deployment.off:
@@ -78,16 +81,26 @@ def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
     return None
 
 
-def _for_another_api(deployment: Deployment, request: Facts) -> str:
+def _cannot(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
+    """Why a deployment is not for this request at all, whatever it asks for: the rule, and the reason."""
     if deployment.mode != ("embedding" if request.api == "embeddings" else "chat"):
-        return f"it is a model for {deployment.mode}, the request is for {request.api}"
-    return "it has no text completions" if request.api == "completions" and deployment.completions is None else ""
+        return "mode", f"it is a model for {deployment.mode}, the request is for {request.api}"
+    if request.api == "completions" and deployment.completions is None:
+        return "mode", "it has no text completions"
+    if deployment.missing:
+        return "missing", deployment.missing
+    if not within(request.regions, deployment):
+        where = deployment.region or "no region that is known"
+        return "region", f"it is in {where}, this key may be served in {', '.join(request.regions)}"
+    return None
 
 
 def nothing_left(name: str, excluded: Collection[Exclusion], request: Facts, registry: Registry) -> RequestError:
     """The error of a request that nothing behind a name can serve: each reason; and where that is the request's own,
     the nearest models that would take it."""
     text = f"nothing can serve {name}: {reasons(excluded)}"
+    if any(each.rule == "region" for each in excluded):
+        return PermissionDenied(text, code="region_not_allowed", param="model")
     rule = next((rule for rule in LEFT_OUT if any(each.rule == rule for each in excluded)), None)
     if rule is None:
         return ModelNotFound(text, param="model")

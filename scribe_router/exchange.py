@@ -72,15 +72,41 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """What a principal may; unless something is said, nothing.
+
+    `models` are patterns of models, groups and aliases with at most one `*` each, `fields` those of our request fields
+    that it may set, `regions` where it may be served, and `addresses` the networks that it has to call from; of these
+    two none means any. `signed` demands signed requests, `administers` opens what tells of others. `*` alone stands for
+    all of a kind.
+    """
+
+    models: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    mcp_groups: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    signed: bool = False
+    administers: bool = False
+
+
+NOTHING = Grant()
+EVERYTHING = Grant(models=("*",), fields=("*",), tools=("*",), mcp_groups=("*",), administers=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `local` is a caller on loopback, or the process itself. `team` is empty for who has none."""
+    """Who asks, and what it may. `local` is a caller on loopback, or the process itself. `team` is empty for who has
+    none."""
 
     name: str
     user: str
     team: str = ""
+    grant: Grant = NOTHING
 
 
-LOCAL = Principal(name="local", user="local")
+LOCAL = Principal(name="local", user="local", grant=EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from scribe_router.contents import asks_schema, messages, parts, prompts, size, texts
-from scribe_router.exchange import Api, Call, Lane, Level, OptimizeFor
+from scribe_router.exchange import EVERYTHING, Api, Call, Grant, Lane, Level, OptimizeFor
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking, forced_tool
@@ -22,7 +22,8 @@ class Facts:
     """What the planner looks at in a request. `letters` are those of its messages or its prompt, `size` is what takes
     room in a window, `task` is what its metadata says, or what the rules make of it; `cap` is the output cap (tokens)
     that it names, `search` whether it wants a web search (None: it does not say). `unit` is a digest of what
-    experiments divide: what its metadata names, else its user, else its key."""
+    experiments divide: what its metadata names, else its user, else its key. `models` are patterns of what its
+    principal may ask for, `regions` are where it may be served (none: anywhere)."""
 
     api: Api
     model: str
@@ -41,6 +42,8 @@ class Facts:
     provider: str | None = None
     lane: Lane | None = None
     unit: str = ""
+    models: tuple[str, ...] = EVERYTHING.models
+    regions: tuple[str, ...] = EVERYTHING.regions
     size: Size = NO_SIZE
 
     @property
@@ -64,11 +67,16 @@ def allowed(call: Call, features: FeaturesPolicy) -> tuple[Call, list[str]]:
 
 
 def facts(
-    call: Call, effort: EffortPolicy, routing: RoutingPolicy, who: str = "", counted: tuple[Counted, ...] = ()
+    call: Call,
+    effort: EffortPolicy,
+    routing: RoutingPolicy,
+    who: str = "",
+    grant: Grant = EVERYTHING,
+    counted: tuple[Counted, ...] = (),
 ) -> Facts:
     """The facts of a call, read from its body and its options; the policies say what its task is, and what an effort of
-    `auto` means. `who` asks, where the call does not say; `counted` are the tokens that its texts have, as far as a
-    tokenizer was asked."""
+    `auto` means. `who` asks, where the call does not say, and the grant is what that principal may; `counted` are the
+    tokens that its texts have, as far as a tokenizer was asked."""
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
@@ -91,6 +99,8 @@ def facts(
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,
         unit=_digest(_unit(call) or who),
+        models=grant.models,
+        regions=grant.regions,
         size=size(call.api, body, counted),
     )
     if found.task is None and routing.tasks:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from scribe_router.exchange import Json
+from scribe_router.eligible import within
+from scribe_router.exchange import EVERYTHING, Grant, Json
+from scribe_router.policies.access import may_use
 from scribe_router.policies.prices import PICO, Price, Rates
 from scribe_router.registry import Deployment, Registry
 
@@ -17,21 +19,29 @@ _CLASSES = {
 }
 
 
-def offers(registry: Registry) -> list[Json]:
-    """Every name that something can serve now; of a wildcard those that its provider's catalogue lists."""
+def offers(registry: Registry, grant: Grant = EVERYTHING) -> list[Json]:
+    """Every name that a principal may ask for and something can serve now; of a wildcard those that its provider's
+    catalogue lists."""
     members = (name for wildcard in registry.wildcards for name in wildcard.members)
-    found = (offer(name, registry) for name in dict.fromkeys((*registry.names(), *members)))
+    names = (name for name in dict.fromkeys((*registry.names(), *members)) if offered(name, registry, grant))
+    found = (offer(name, registry, grant) for name in names)
     return [each for each in found if each is not None]
 
 
-def offer(name: str, registry: Registry) -> Json | None:
-    """One name in the form of OpenAI's list of models; None where nothing can serve it.
+def offered(name: str, registry: Registry, grant: Grant) -> bool:
+    """Whether a principal may ask for a name."""
+    return may_use(grant.models, name, registry.resolve(name))
+
+
+def offer(name: str, registry: Registry, grant: Grant = EVERYTHING) -> Json | None:
+    """One name in the form of OpenAI's list of models; None where nothing can serve it to this principal.
 
     Sizes are tokens, the largest of those behind the name. It can do what all of them can; where their prices differ,
     it has none.
     """
     tiers = registry.members(registry.resolve(name))
-    usable = [each for tier in tiers for model in tier for each in registry.behind(model) if each.missing is None]
+    behind = (each for tier in tiers for model in tier for each in registry.behind(model))
+    usable = [each for each in behind if each.missing is None and within(grant.regions, each)]
     if not usable:
         return None
     prices = {each.price for each in usable}

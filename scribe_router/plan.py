@@ -24,7 +24,7 @@ from scribe_router.policies.strategies import IDLE, Ask, Load, Option
 from scribe_router.policies.tokens import Counted, Encoding
 from scribe_router.preflight import fit
 from scribe_router.registry import Deployment, Registry
-from scribe_router.requested import SHOWN, asked_name, known_name, without_mode
+from scribe_router.requested import SHOWN, asked_name, permitted_name, without_mode
 
 CHAINS = {
     None: "fallback",
@@ -97,7 +97,7 @@ Tally = tuple[Counted, ...]
 
 def facts_of(call: Call, registry: Registry, who: Principal, counted: Tally = ()) -> Facts:
     """The facts of a call that `who` makes, under the policies of a registry, with what was counted of its texts."""
-    return facts(call, registry.effort, registry.routing, who.user or who.name, counted)
+    return facts(call, registry.effort, registry.routing, who.user or who.name, who.grant, counted)
 
 
 def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal = LOCAL, *, counted: Tally = ()) -> Plan:
@@ -109,10 +109,10 @@ def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal =
 
 
 def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
-    """The plan of a request. Raises `ModelNotFound` (with the nearest name), `InvalidRequest` (`ContextLengthExceeded`
-    among it) and `CircuitOpen`."""
+    """The plan of a request. Raises `ModelNotFound` (with the nearest name), `PermissionDenied`, `InvalidRequest`
+    (`ContextLengthExceeded` among it) and `CircuitOpen`."""
     asked, mode = without_mode(asked_name(request, registry), registry)
-    name, warnings = known_name(asked, request, registry, snapshot.today)
+    name, warnings = permitted_name(asked, request, registry, snapshot.today)
     planner = _Planner(request, registry, snapshot, mode)
     target, exposure = registry.resolve(name), registry.exposure(name, request.unit)
     primary = planner.primary(name, exposure)

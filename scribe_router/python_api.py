@@ -135,7 +135,7 @@ class PythonApi(ABC):
 
     @abstractmethod
     def plan(self, call: Call, *, seed: int | None = None, principal: Principal = LOCAL) -> Plan:
-        """The plan of a call. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
+        """The plan of a call. Raises `ModelNotFound`, `PermissionDenied`, `InvalidRequest` and `CircuitOpen`."""
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -220,7 +220,7 @@ class Keep:
 @dataclass(frozen=True, slots=True)
 class Store:
     """Where state lives: `sqlite:PATH` (resolved against the configuration's folder); `journal` is a file or None, of
-    which `keep` says how much stays.
+    which `keep` says how much stays, and `audit` one as well.
 
     `fail` is what becomes of requests while the ledger is away; None leaves it to the limits.
     """
@@ -230,6 +230,7 @@ class Store:
     durability: Durability = "normal"
     fail: Literal["closed", "open"] | None = None
     keep: Keep = Keep()
+    audit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unicodedata import category
 
 from scribe_router import feedback
+from scribe_router.access import Access
 from scribe_router.accounts import Accounts
 from scribe_router.alerts import Alerts
 from scribe_router.attempts import Attempts
@@ -32,6 +33,7 @@ from scribe_router.errors import (
     InternalError,
     InvalidRequest,
     ModelNotFound,
+    PermissionDenied,
     RateLimitExceeded,
     RequestError,
     Unavailable,
@@ -43,7 +45,7 @@ from scribe_router.journal import Journal, summary
 from scribe_router.limiter import Limiter
 from scribe_router.outcome import error_for, limited, refused
 from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
-from scribe_router.policies.access import administers
+from scribe_router.policies.access import administers, by_operator, not_allowed
 from scribe_router.policies.mcp import Wanted, wanted
 from scribe_router.policies.parameters import admit
 from scribe_router.policies.tokens import Counted
@@ -93,6 +95,7 @@ class Router(PythonApi):
         self.limiter = Limiter(registry.limits, self._windows, clock, closed=registry.store.fail == "closed")
         self.state = State(registry.breaker, registry.deployments)
         self._redaction = Redaction(registry.redaction, secrets.token_bytes(32))
+        self.access = Access(registry, clock)
         self.probes = Probes(registry, self.state, clock)
         self.findings: tuple[Finding, ...] = ()
         self._attempts = Attempts(
@@ -120,7 +123,10 @@ class Router(PythonApi):
             raise
 
     def plan(self, call: Call, *, seed: int | None = None, principal: Principal = LOCAL) -> Plan:
-        """The plan of a call, as `serve` would walk it. Raises `ModelNotFound`, `InvalidRequest` and `CircuitOpen`."""
+        """The plan of a call, as `serve` would walk it.
+
+        Raises `ModelNotFound`, `PermissionDenied`, `InvalidRequest` and `CircuitOpen`.
+        """
         seed = self._random.getrandbits(32) if seed is None else seed
         return settled(partial(self._plan, call, seed, principal), call)
 
@@ -157,12 +163,13 @@ class Router(PythonApi):
             if any(category(letter) in ("Cc", "Cs") for letter in value or ""):
                 text = f"{name} holds a control character, or half of one letter"
                 raise InvalidRequest(text, code="invalid_value", param=name)
-        who = Principal(principal.name, options.user or principal.user, options.team or principal.team)
+        who = replace(principal, user=options.user or principal.user, team=options.team or principal.team)
         named = call.model or self.registry.routing.default(call.api)
         return Exchange(f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), named)
 
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
+            _permit(exchange)
             admit(exchange.call.api, exchange.call.body)
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
@@ -295,8 +302,9 @@ class Router(PythonApi):
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
             tokens = exchange.plan.facts.size.counted if exchange.plan is not None else ()
-            way = self._plan(cheaper, self._random.getrandbits(32), exchange.principal, tokens)
-        except (ModelNotFound, InvalidRequest, CircuitOpen):  # it is for another api, lacks the effort, keeps failing
+            way = self._plan(cheaper, self._random.getrandbits(32), by_operator(exchange.principal), tokens)
+        except (ModelNotFound, PermissionDenied, InvalidRequest, CircuitOpen):
+            # It is for another api, is elsewhere than the key may be served, lacks the effort, keeps failing.
             return None
         fresh = tuple(each for each in way.candidates if each.deployment not in tried)
         if not fresh:
@@ -370,6 +378,7 @@ class Router(PythonApi):
         await self.probes.aclose()
         self._cache.close()
         await self._attempts.aclose()
+        await self.access.aclose()
         self.ledger.close()
         self._windows.close()
         self.journal.close()
@@ -382,6 +391,15 @@ def _day(moment: float) -> date:
 def _passed(exchange: Exchange, step: Step, refusal: R) -> R:
     exchange.passed.append(Passed(step.candidate.deployment, refusal.code, refusal.message))
     return refusal
+
+
+def _permit(exchange: Exchange) -> None:
+    """Raises `PermissionDenied` for a field that its principal may not set."""
+    who = exchange.principal
+    field = not_allowed(who.grant, exchange.call.body)
+    if field is not None:
+        text = f"{who.name} may not set {field}; whoever made the key can allow it"
+        raise PermissionDenied(text, code="field_not_allowed", param=field)
 
 
 def _abandon(task: "asyncio.Task[Any]") -> None:

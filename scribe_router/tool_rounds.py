@@ -15,7 +15,6 @@ from typing import Any, Protocol, cast
 from scribe_router.accounts import Accounts
 from scribe_router.errors import InvalidRequest, Unavailable, UpstreamError
 from scribe_router.exchange import Call, Exchange, Json, ToolCall
-from scribe_router.policies.access import administers
 from scribe_router.policies.mcp import (
     McpPolicy,
     Tool,
@@ -30,7 +29,7 @@ from scribe_router.stream import Answer, AnswerStream
 from scribe_router.tool_accounts import ToolAccounts
 from scribe_router.tool_turns import Screen, Turn, Wish, joined, turn_of
 from scribe_router.upstream.assembly import Assembly
-from scribe_router.upstream.events import DONE, Events
+from scribe_router.upstream.events import DONE, Events, unthinking
 from scribe_router.upstream.mcp_sessions import McpSessions, ToolReply
 from scribe_router.upstream.shape import Shaped
 
@@ -98,13 +97,13 @@ class ToolRounds:
         """Find the tools that a request asks for. Raises `InvalidRequest` and `Unavailable`."""
         if (exchange.call.body.get("n") or 1) > 1:
             raise InvalidRequest("n must be 1 with MCP tools", code="invalid_value", param="n")
-        policy, who = self._policy, exchange.principal
+        policy = self._policy
         listings, problems = await self.sessions.listed(asked_servers(policy, asked))
         for name, problem in problems.items():
             log.warning("%s", problem)
             exchange.warnings.append(f"MCP server {name} cannot be asked now, so its tools are missing")
         listed = catalogue(policy, listings).values()
-        usable = permitted(policy, listed, key=who.name, team=who.team, unrestricted=administers(who))
+        usable = permitted(policy, listed, exchange.principal)
         try:
             tools = {tool.function: tool for tool in chosen(policy, asked, usable)}
         except InvalidRequest as error:
@@ -123,8 +122,8 @@ class ToolRounds:
                 answer = cast("Answer", await self._answer(talk, current))
                 said.append(answer.body)
                 if not await self._ran(talk, current, turn_of(answer.body, talk.tools)):
-                    hides = talk.exchange.call.body.get("hide_thinking") is True
-                    return Answer(talk.exchange, joined(said, hides_thinking=hides))
+                    body, hides = joined(said), talk.exchange.call.body.get("hide_thinking") is True
+                    return Answer(talk.exchange, unthinking(body) if hides else body)
         finally:
             self._accounts.let_go(talk.exchange)
 

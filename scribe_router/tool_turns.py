@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from scribe_router.exchange import Json
-from scribe_router.upstream.events import unthinking
 
 BETWEEN_TEXTS = "\n\n"
 TEXTS = ("content", "reasoning_content")
@@ -49,7 +48,7 @@ def _wish(call: Any) -> Wish | None:
     return Wish(str(call.get("id") or ""), function["name"], arguments if isinstance(arguments, str) else "{}")
 
 
-def joined(rounds: list[Json], *, hides_thinking: bool) -> Json:
+def joined(rounds: list[Json]) -> Json:
     """The answer of all rounds: what each said, the end of the last, the usage of all."""
     last = rounds[-1]
     if len(rounds) > 1:
@@ -62,7 +61,7 @@ def joined(rounds: list[Json], *, hides_thinking: bool) -> Json:
         usage = total([each["usage"] for each in rounds if isinstance(each.get("usage"), Mapping)])
         choices = [{**last["choices"][0], "message": message}]
         last = {**last, "id": rounds[0].get("id"), "choices": choices, **({"usage": usage} if usage else {})}
-    return unthinking(last) if hides_thinking else last
+    return last
 
 
 def total(usages: list[Mapping[str, Any]]) -> Json:

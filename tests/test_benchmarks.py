@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def run(name: str, *options: str) -> str:
+def run(name: str, *options: str, seconds: float = 550) -> str:
     command = [sys.executable, "-W", "ignore", str(ROOT / "bench" / name), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -33,6 +33,12 @@ def test_the_ledger_costs_less_than_the_forward() -> None:
 @pytest.mark.timeout(600)
 def test_private_text_is_looked_for_in_time_that_grows_with_the_text() -> None:
     assert "names of passwords" in run("redaction.py", "--quick")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_access_check_costs_little_and_a_revoked_key_stops() -> None:
+    assert "revocations on three processes" in run("access.py", "--quick", seconds=1400)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scribe_router.errors import BudgetExceeded, DeadlineExceeded, RequestError, StreamError, UpstreamError
-from scribe_router.exchange import LOCAL, Call, CallOptions, Principal
+from scribe_router.exchange import EVERYTHING, LOCAL, Call, CallOptions, Principal
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.sandboxed import sandboxed
@@ -36,7 +36,7 @@ ROW = """
     model_info: {{id: {name}, {lane}input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6, mode: {mode}}}"""
 ON = "enabled: true"
 MESSAGES = [{"role": "user", "content": "hello big world of many words"}]
-ANN, BOB = Principal("key", "ann"), Principal("key", "bob")
+ANN, BOB = Principal("key", "ann", grant=EVERYTHING), Principal("key", "bob", grant=EVERYTHING)
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
     for name in ("weather", "news")

@@ -57,6 +57,7 @@ RULES = [
             "scribe_router.exchange",
             "scribe_router.errors",
             "scribe_router.litellm_names",
+            "scribe_router.names",
             "scribe_router.policies.schema",
             "scribe_router.policies.quirks",  # rows of providers.yaml
             "scribe_router.patterns",
@@ -72,6 +73,7 @@ RULES = [
             ("what a body holds is a pure question", "contents.py"),
             ("the planner is pure", "plan.py"),
             ("the walk is pure", "walk.py"),
+            ("how rounds are put together is a pure question", "tool_turns.py"),
         )
     ),
     *(

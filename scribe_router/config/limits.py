@@ -85,6 +85,16 @@ def check_only(
                     document.report(at, f"no deployment has the {scope} {name}, so the limit never holds{hint}")
 
 
+def check_keys_are_elsewhere(access: Document) -> None:
+    """Keys that stand in the file, where whoever reads the configuration reads them; a default stands there too."""
+    for name in ("master_key", "pepper"):
+        written = access.data.get(name) if isinstance(access.data, dict) else None
+        reference = access.references.get((name,))
+        if isinstance(written, str) and (reference is None or reference.default is not None):
+            why = "this stands in the file; keep it in the environment"
+            access.report((name,), f"{why}, and write os.environ/SCRIBE_{name.upper()} here")
+
+
 def check_servers(cache: CachePolicy, document: Document, ledger: str) -> None:
     """A cache on the server of the ledger, which has to keep all that it is given."""
     answers, rows = (set(urlsplit(url).netloc.rpartition("@")[2].split(",")) for url in (cache.redis, ledger))

@@ -15,6 +15,7 @@ from scribe_router.config.hosting import check_rows, hosts_of
 from scribe_router.config.knowledge import Prices
 from scribe_router.config.limits import (
     check_downgrades,
+    check_keys_are_elsewhere,
     check_kinds,
     check_money,
     check_only,
@@ -123,7 +124,8 @@ class _Building:
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
         self.redaction, self.redaction_file = files.policy("redaction", RedactionPolicy)
         self.store, self.store_file = files.policy("store", StoreSettings)
-        self.access, _ = files.policy("access", AccessPolicy)
+        self.access, access_file = files.policy("access", AccessPolicy)
+        check_keys_are_elsewhere(access_file)
         self.breaker, _ = files.policy("breaker", BreakerPolicy)
         self.health, self.health_file = files.policy("health", HealthPolicy)
 
@@ -256,4 +258,5 @@ def _store(settings: StoreSettings, folder: Path) -> Store:
     url = f"sqlite:{folder / path}" if scheme == "sqlite" else settings.ledger
     journal = str(folder / settings.journal) if settings.journal else None
     keep = Keep(round(settings.journal_megabytes * 1e6), settings.journal_files, settings.journal_days * 86_400.0)
-    return Store(url, journal, settings.durability, settings.fail, keep)
+    audit = str(folder / settings.audit) if settings.audit else None
+    return Store(url, journal, settings.durability, settings.fail, keep, audit)

@@ -183,6 +183,7 @@ class StoreSettings(Shape):
     """Where state lives. `ledger` is `sqlite:PATH`, or for several machines `redis://HOST:PORT` or
     `redis+cluster://HOST:PORT,HOST:PORT` (`rediss` with TLS). Paths are relative to the configuration's folder.
 
+    `journal` gets a line for each request, `audit` one for each act of an operator and each refusal of a caller.
     `durability`: `full` makes SQLite flush the disk for each group of commits, so that a loss of power takes nothing
     back; `accepted-loss` takes a Redis that may forget what it acknowledged. `fail` is what becomes of requests while
     the ledger is away: `closed` refuses them, as below a limit that can refuse; `open` serves them without a record.
@@ -198,6 +199,7 @@ class StoreSettings(Shape):
     journal_megabytes: float = Field(default=100, gt=0, le=1_000_000)
     journal_files: int = Field(default=5, ge=1, le=1_000)
     journal_days: float = Field(default=7, gt=0, le=36_500)
+    audit: str | None = ".scribe/audit.jsonl"
     durability: Literal["normal", "full", "accepted-loss"] = "normal"
     fail: Literal["closed", "open"] | None = None
 

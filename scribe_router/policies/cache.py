@@ -59,7 +59,9 @@ class CachePolicy(Shape):
         options = call.body.get("stream_options")
         if isinstance(options, Mapping):  # usage is kept always, and shown to who asks for it
             options = {name: value for name, value in options.items() if name != "include_usage"}
-        wanted = [version, call.api, who, call.options.provider, call.options.lane, body, options or None]
+        grant = principal.grant  # who may ask for less, or be served in fewer places, gets no answer of the others
+        may = grant.models, grant.regions
+        wanted = [version, call.api, who, may, call.options.provider, call.options.lane, body, options or None]
         try:
             text = json.dumps(wanted, sort_keys=True, separators=(",", ":"))
         except (TypeError, ValueError):  # a job's own objects

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import Api, Json, Mark, ToolOutcome
+from scribe_router.exchange import Api, Json, Mark, Principal, ToolOutcome
 from scribe_router.names import did_you_mean
 from scribe_router.policies.schema import Shape
 
@@ -93,7 +93,7 @@ class McpServer(Shape):
 
 class McpGroup(Shape):
     """Tools under one name, by which a request may ask for them, and who may use them: virtual `keys` and `teams`, `*`
-    for everybody. `tools` are servers, or `server__tool` with patterns."""
+    for everybody; and keys that name the group themselves. `tools` are servers, or `server__tool` with patterns."""
 
     tools: tuple[str, ...] = Field(min_length=1)
     keys: tuple[str, ...] = ()
@@ -265,16 +265,14 @@ def asked_servers(policy: McpPolicy, asked: Wanted) -> list[str]:
     return [server for server in policy.servers if any(fnmatchcase(server, start) for start in starts)]
 
 
-def permitted(policy: McpPolicy, tools: Iterable[Tool], *, key: str, team: str, unrestricted: bool) -> list[Tool]:
-    """The tools that somebody may use: all, or those of the groups that name the key, the team or everybody."""
-    if unrestricted:
-        return list(tools)
-    patterns = [
-        pattern
-        for group in policy.groups.values()
-        if key in group.keys or (team and team in group.teams) or EVERYBODY in (*group.keys, *group.teams)
-        for pattern in group.tools
-    ]
+def permitted(policy: McpPolicy, tools: Iterable[Tool], who: Principal) -> list[Tool]:
+    """The tools that somebody may use: those that the key itself names, and those of groups that it names, or that name
+    the key, its team or everybody."""
+    patterns = list(who.grant.tools)
+    for name, group in policy.groups.items():
+        invited = who.name in group.keys or (who.team and who.team in group.teams)
+        if invited or EVERYBODY in (*group.keys, *group.teams) or {name, EVERYBODY} & set(who.grant.mcp_groups):
+            patterns += group.tools
     return [tool for tool in tools if any(_covers(pattern, tool) for pattern in patterns)]
 
 

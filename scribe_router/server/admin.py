@@ -2,22 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
 
 from scribe_router import reports
+from scribe_router.audit import Audit
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest, PermissionDenied, Unavailable
-from scribe_router.exchange import LOCAL
+from scribe_router.exchange import Principal
 from scribe_router.explain_past import as_json, explained, recorded
 from scribe_router.journal import NotRecorded
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import administers
 from scribe_router.router import Router
 from scribe_router.server.connection import ClientGone, while_connected
+from scribe_router.server.guard import actor
 from scribe_router.stores.contract import StoreUnavailable
 
 REPORTS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
@@ -27,11 +29,10 @@ CLIENT_GONE = 499  # nobody reads it; logs and tests do
 
 def admin_routes(router: Router) -> APIRouter:
     """The routes. Whatever they read, they read a page at a time, and stop when the client hangs up."""
-    routes = APIRouter(prefix="/admin")
+    routes = APIRouter(prefix="/admin", dependencies=[Depends(administrator(router.access.audit))])
 
     @routes.get("/spend")
     async def spend(request: Request) -> Response:
-        _demand_administrator(request)
         asked = _question(request.query_params)
         work = reports.answer(router.ledger, router.registry.budgets, asked, time.time())
         try:
@@ -44,13 +45,11 @@ def admin_routes(router: Router) -> APIRouter:
 
     @routes.get("/deployments")
     async def deployments(request: Request) -> Response:
-        _demand_administrator(request)
         _only(request.query_params, ())
         return JSONResponse({"deployments": router.health()})
 
     @routes.get("/limits")
-    async def limits(request: Request) -> Response:
-        _demand_administrator(request)
+    async def limits() -> Response:
         try:
             return Response(json_bytes({"limits": await router.limiter.state()}), media_type=FORMS["json"])
         except StoreUnavailable as error:
@@ -58,7 +57,6 @@ def admin_routes(router: Router) -> APIRouter:
 
     @routes.get("/exchanges/{identity}")
     async def exchange(request: Request, identity: str) -> Response:
-        _demand_administrator(request)
         _only(request.query_params, ("format",))
         form = request.query_params.get("format", "json")
         if form not in ("json", "text"):
@@ -80,10 +78,16 @@ def _exchange(router: Router, identity: str, form: str) -> bytes:
     return json_bytes(as_json(past, router.registry)) if form == "json" else explained(past, router.registry).encode()
 
 
-def _demand_administrator(request: Request) -> None:
-    principal = getattr(request.state, "principal", LOCAL)
-    if not administers(principal):
-        raise PermissionDenied(f"{principal.name} may not see what others do; use the master key", code="not_admin")
+def administrator(audit: Audit) -> Callable[[Request], Awaitable[None]]:
+    """What stands in front of each of these routes: the principal has to be one that may, and is written down."""
+
+    async def demand(request: Request) -> None:
+        principal: Principal = request.scope["state"]["principal"]
+        if not administers(principal):
+            raise PermissionDenied(f"{principal.name} may not see what others do; use the master key", code="not_admin")
+        audit.write(time.time(), actor(request.scope), f"{request.method} {request.url.path}", "admitted")
+
+    return demand
 
 
 def _question(asked: QueryParams) -> reports.Question:

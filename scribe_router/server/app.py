@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -14,16 +14,18 @@ from starlette.responses import JSONResponse, Response
 
 from scribe_router import __version__
 from scribe_router.encoding import json_bytes
-from scribe_router.errors import InternalError, InvalidRequest, ModelNotFound, RequestError
-from scribe_router.exchange import LOCAL, Api, Call, CallOptions, Json, Principal
-from scribe_router.listing import offer, offers
+from scribe_router.errors import InternalError, InvalidRequest, ModelNotFound, PermissionDenied, RequestError
+from scribe_router.exchange import Api, Call, CallOptions, Json, Principal
+from scribe_router.listing import offer, offered, offers
 from scribe_router.names import did_you_mean
+from scribe_router.policies.access import EXPLAIN, administers, may_set
 from scribe_router.router import Router
 from scribe_router.server.admin import CLIENT_GONE, admin_routes
-from scribe_router.server.connection import ClientGone, while_connected
+from scribe_router.server.connection import ClientGone, Receive, Scope, Send, while_connected
 from scribe_router.server.events import EventStream
-from scribe_router.server.guard import Guard, error_response
+from scribe_router.server.guard import Guard, error_response, refused
 from scribe_router.server.headers import answer_headers, explanation
+from scribe_router.server.keys import key_routes
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stream import AnswerStream
 
@@ -33,9 +35,16 @@ LONGEST_USER = 256
 READY_SECONDS = 0.5
 
 
-def create_app(router: Router) -> Guard:
-    """The proxy for a router; it closes the router when it shuts down."""
+def create_app(router: Router, admin_port: int | None = None) -> Guard:
+    """The proxy for a router; it closes the router when it shuts down. With `admin_port`, what an operator asks is
+    answered there, and nowhere else."""
+    app = public_app(router, admin=admin_port is None)
+    inner = app if admin_port is None else Doors(app, admin_app(router), admin_port)
+    return Guard(inner, router.registry.access, router.access.keyring, router.access.audit)
 
+
+def public_app(router: Router, *, admin: bool) -> FastAPI:
+    """What clients call, and its life; with what an operator asks, or without."""
     started = asyncio.Event()
 
     @asynccontextmanager
@@ -51,16 +60,54 @@ def create_app(router: Router) -> Guard:
             await asyncio.gather(warming, return_exceptions=True)
             await router.aclose()
 
-    app = FastAPI(title="scribe_router", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.add_exception_handler(RequestError, _refused)
-    app.add_exception_handler(HTTPException, _no_route)
-    app.add_exception_handler(Exception, _fault)
+    app = _app(router, lifespan=lifespan)
     routes = _routes(router)
     app.include_router(routes, prefix="/v1")
     app.include_router(routes, include_in_schema=False)
     app.include_router(_health(router, started))
+    if admin:
+        _add_admin(app, router)
+    return app
+
+
+def admin_app(router: Router) -> FastAPI:
+    """What an operator asks, alone."""
+    app = _app(router, openapi_url=None)
+    _add_admin(app, router)
+    return app
+
+
+def _add_admin(app: FastAPI, router: Router) -> None:
     app.include_router(admin_routes(router))
-    return Guard(app, router.registry.access)
+    if router.access.issuer is not None:
+        app.include_router(key_routes(router.access, _body))
+
+
+def _app(router: Router, **options: Any) -> FastAPI:
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestError)  # noqa: S101  (registered for this class)
+        response = refused(router.access.audit, request.scope, error)
+        for name, value in explanation(request, error.exchange):
+            response.headers.append(name, value)
+        return response
+
+    app = FastAPI(title="scribe_router", version=__version__, docs_url=None, redoc_url=None, **options)
+    app.add_exception_handler(RequestError, refuse)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(Exception, _fault)
+    return app
+
+
+class Doors:
+    """Two applications on one process: which one is asked, the port says that the connection came in at."""
+
+    def __init__(self, public: FastAPI, admin: FastAPI, admin_port: int) -> None:
+        self._public, self._admin, self._port = public, admin, admin_port
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        server = scope.get("server") or ("", None)
+        app = self._admin if scope["type"] == "http" and server[1] == self._port else self._public
+        await app(scope, receive, send)
 
 
 def _routes(router: Router) -> APIRouter:
@@ -80,18 +127,21 @@ def _routes(router: Router) -> APIRouter:
 
     @routes.post("/experiments/outcome")
     async def outcome(request: Request) -> Json:
-        principal: Principal = getattr(request.state, "principal", LOCAL)
-        return await router.report(await _body(request), principal)
+        return await router.report(await _body(request), _principal(request))
 
     @routes.get("/models")
-    async def models() -> Json:
-        return {"object": "list", "data": offers(router.registry)}
+    async def models(request: Request) -> Json:
+        return {"object": "list", "data": offers(router.registry, _principal(request).grant)}
 
     @routes.get("/models/{name:path}")
-    async def model(name: str) -> Json:
-        found = offer(name, router.registry)
+    async def model(name: str, request: Request) -> Json:
+        grant = _principal(request).grant
+        if not offered(name, router.registry, grant):
+            text = f"this key may not use {name[:100]}; /v1/models lists what it may use"
+            raise PermissionDenied(text, code="model_not_allowed", param="model")
+        found = offer(name, router.registry, grant)
         if found is None:
-            hint = did_you_mean(name, [each["id"] for each in offers(router.registry)])
+            hint = did_you_mean(name, [each["id"] for each in offers(router.registry, grant)])
             raise ModelNotFound(f"no model, group or alias is called {name}{hint}", param="model")
         return found
 
@@ -120,9 +170,11 @@ def _health(router: Router, started: asyncio.Event) -> APIRouter:
 
 
 async def _serve(router: Router, api: Api, request: Request) -> Response:
-    principal: Principal = getattr(request.state, "principal", LOCAL)
+    principal = _principal(request)
+    if EXPLAIN in request.headers and not may_set(principal.grant, EXPLAIN):
+        raise PermissionDenied(f"this key may not send {EXPLAIN}", code="field_not_allowed", param=EXPLAIN)
     body = await _body(request)
-    call = Call(api, body, CallOptions(user=_named_user(router, body), cache=_fresh(request)))
+    call = Call(api, body, CallOptions(user=_named_user(router, body, principal), cache=_fresh(request)))
     try:
         answer = await while_connected(request.receive, router.serve(call, principal))
     except ClientGone:
@@ -136,10 +188,18 @@ async def _serve(router: Router, api: Api, request: Request) -> Response:
     return response
 
 
-def _named_user(router: Router, body: Json) -> str | None:
+def _principal(request: Request) -> Principal:
+    """Who asks, as the guard found it. Raises `KeyError` where no guard stands in front."""
+    found: Principal = request.scope["state"]["principal"]
+    return found
+
+
+def _named_user(router: Router, body: Json, principal: Principal) -> str | None:
     """Whom the request says that its money is charged to, where the key may say so."""
     access, user = router.registry.access, body.get("user")
-    if access is None or not access.user_from_request or not isinstance(user, str):
+    if access is None or not isinstance(user, str):
+        return None
+    if not (access.user_from_request if administers(principal) else may_set(principal.grant, "user")):
         return None
     if len(user) > LONGEST_USER:
         raise InvalidRequest(f"user is longer than {LONGEST_USER} letters", code="invalid_value", param="user")
@@ -178,14 +238,6 @@ def _finite(text: str) -> float:
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text[:20]} is no number in JSON")
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)  # noqa: S101  (registered for this class)
-    response = error_response(error)
-    for name, value in explanation(request, error.exchange):
-        response.headers.append(name, value)
-    return response
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -19,6 +19,7 @@ from scribe_router.server.app import create_app
 from scribe_router.server.guard import Guard
 
 CONFIG, POLICIES, SANDBOX = "SCRIBE_CONFIG", "SCRIBE_POLICIES", "SCRIBE_SANDBOX_URL"
+ADMIN_PORT = "SCRIBE_ADMIN_PORT"  # from `serve` to its worker processes
 FINDINGS = "SCRIBE_FINDINGS"  # of the keys, tried once for all workers
 log = logging.getLogger("scribe_router.server")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -41,7 +42,8 @@ def app() -> Guard:
     log_requests()  # each worker is a process of its own
     router = Router(registry())
     router.findings = credentials.loaded(os.environ.get(FINDINGS, "[]"))
-    return create_app(router)
+    port = os.environ.get(ADMIN_PORT)
+    return create_app(router, int(port) if port else None)
 
 
 def try_keys(found: Registry) -> None:
@@ -75,8 +77,8 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def run(bound: socket.socket, workers: int) -> None:
-    """Serve until a signal ends it: stop accepting, finish what is under way, settle, flush."""
+def run(bound: list[socket.socket], workers: int) -> None:
+    """Serve on what is bound until a signal ends it: stop accepting, finish what is under way, settle, flush."""
     config = uvicorn.Config(
         "scribe_router.server.boot:app",
         factory=True,
@@ -92,8 +94,8 @@ def run(bound: socket.socket, workers: int) -> None:
         signal.signal(number, lambda *_: None)
     server = uvicorn.Server(config)
     if workers == 1:
-        server.run(sockets=[bound])
+        server.run(sockets=bound)
         return
     from uvicorn.supervisors import Multiprocess
 
-    Multiprocess(config, [bound]).run()
+    Multiprocess(config, bound).run()

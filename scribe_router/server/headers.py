@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from scribe_router.errors import RequestError
-from scribe_router.exchange import LOCAL, Allowance, Exchange, Rate, Receipt
+from scribe_router.exchange import Allowance, Exchange, Rate, Receipt
 from scribe_router.explain_past import compact
 from scribe_router.policies.access import may_explain
 
@@ -53,7 +53,7 @@ def explanation(request: Request, exchange: Any) -> list[tuple[str, str]]:
     """The header that says how an exchange was planned, where `x-scribe-explain: 1` asks for it; else none."""
     if request.headers.get(EXPLAIN) != "1" or not isinstance(exchange, Exchange):
         return []
-    allowed = may_explain(getattr(request.state, "principal", LOCAL))
+    allowed = may_explain(request.scope["state"]["principal"])
     return [(EXPLAIN, compact(exchange) if allowed else "this key may not see how requests are planned")]
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scribe_router.stores.contract import Ledger
+from scribe_router.stores.keys import Keys
 from scribe_router.stores.windows import MemoryWindows, Windows
 
 REDIS = ("redis", "rediss", "redis+cluster", "rediss+cluster")
@@ -33,6 +34,18 @@ def open_windows(url: str, clock: Callable[[], float]) -> Windows:
     from scribe_router.stores.redis_windows import RedisWindows
 
     return RedisWindows(url)
+
+
+def open_keys(url: str, durability: str = "normal") -> Keys:
+    """The virtual keys in the store of the ledger at `url`."""
+    scheme, _, path = url.partition(":")
+    if scheme in REDIS:
+        from scribe_router.stores.redis_keys import RedisKeys
+
+        return RedisKeys(url, accepted_loss=durability == "accepted-loss")
+    from scribe_router.stores.sqlite_keys import SqliteKeys
+
+    return SqliteKeys(Path(path), full_sync=durability == "full")
 
 
 @contextmanager

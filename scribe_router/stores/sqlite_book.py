@@ -19,7 +19,7 @@ from scribe_router.stores.selfcheck import charge_dict
 from scribe_router.stores.sqlite_owners import Owner, bury, owners
 from scribe_router.stores.sqlite_upkeep import seed
 
-VERSION = 4
+VERSION = 5
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
     attempt TEXT PRIMARY KEY, exchange TEXT NOT NULL, principal TEXT NOT NULL, user TEXT NOT NULL,
@@ -37,6 +37,8 @@ CREATE TABLE IF NOT EXISTS counters (
     name TEXT PRIMARY KEY, settled INTEGER NOT NULL, reserved INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (name TEXT PRIMARY KEY, settled INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS keys (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL UNIQUE, text TEXT NOT NULL) WITHOUT ROWID;
 """
 # From a version to the next.
 MIGRATIONS = {
@@ -48,6 +50,9 @@ MIGRATIONS = {
         ALTER TABLE attempts ADD COLUMN unit TEXT NOT NULL DEFAULT '';
         ALTER TABLE attempts ADD COLUMN reported TEXT;
         ALTER TABLE attempts ADD COLUMN tool TEXT NOT NULL DEFAULT '';""",
+    4: """CREATE TABLE keys (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL UNIQUE, text TEXT NOT NULL)
+        WITHOUT ROWID;""",
 }
 # One row, since each step of a statement is a turn of the interpreter's lock, which the event loop wants as well.
 BEFORE = """SELECT (SELECT granted FROM attempts WHERE attempt = ?),
@@ -174,15 +179,25 @@ def _charge_json(charge: Charge) -> str:
 
 def open_book(path: Path, *, full_sync: bool, clock: Callable[[], float], tally: Tally) -> Book:
     """Open or create the database, then claim an owner: its lock is held before its first row can be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = connected(path, full_sync=full_sync)
     folder = path.with_name(path.name + ".owners")
-    connection = sqlite3.connect(path, timeout=0.0, isolation_level=None)
     try:
-        _prepare(connection, path, "FULL" if full_sync else "NORMAL")
         return Book(connection, Owner(folder), folder, clock, tally)
     except BaseException:
         connection.close()
         raise
+
+
+def connected(path: Path, *, full_sync: bool) -> sqlite3.Connection:
+    """A connection that writes; the file and its tables are there, as of today."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=0.0, isolation_level=None)
+    try:
+        _prepare(connection, path, "FULL" if full_sync else "NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:

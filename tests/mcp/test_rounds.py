@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from scribe_router.errors import BudgetExceeded, InvalidRequest, StreamError, Unavailable, UpstreamError
-from scribe_router.exchange import Call, Json, Principal, Receipt, usd
+from scribe_router.exchange import Call, Grant, Json, Principal, Receipt, usd
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
@@ -37,8 +37,9 @@ OWN = {
     "type": "function",
     "function": {"name": "mine", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}}},
 }
-STRANGER = Principal("key-of-bob", "bob", "others")
-ANALYST = Principal("key-of-ann", "ann", "analysts")
+GRANT = Grant(models=("*",), fields=("mcp_tools",))
+STRANGER = Principal("key-of-bob", "bob", "others", GRANT)
+ANALYST = Principal("key-of-ann", "ann", "analysts", GRANT)
 
 
 class Desk:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scribe_router.errors import InvalidRequest
+from scribe_router.exchange import LOCAL, Grant, Principal
+from scribe_router.policies.access import MASTER
 from scribe_router.policies.mcp import (
     Listed,
     McpPolicy,
@@ -53,17 +55,22 @@ def test_only_tools_with_a_price_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "team", "unrestricted", "places"),
+    ("who", "places"),
     [
-        ("master", "", True, ["search__web", "search__news", "files__read_file"]),
-        ("bob", "", False, ["search__news"]),
-        ("ann", "", False, ["search__web", "search__news"]),
-        ("bob", "analysts", False, ["search__news", "files__read_file"]),
-        ("bob", "others", False, ["search__news"]),
+        (MASTER, ["search__web", "search__news", "files__read_file"]),
+        (LOCAL, ["search__web", "search__news", "files__read_file"]),
+        (Principal("bob", ""), ["search__news"]),
+        (Principal("ann", ""), ["search__web", "search__news"]),
+        (Principal("bob", "", "analysts"), ["search__news", "files__read_file"]),
+        (Principal("bob", "", "others"), ["search__news"]),
+        (Principal("bob", "", grant=Grant(tools=("search__web",))), ["search__web", "search__news"]),
+        (Principal("bob", "", grant=Grant(tools=("files",))), ["search__news", "files__read_file"]),
+        (Principal("bob", "", grant=Grant(mcp_groups=("reading",))), ["search__news", "files__read_file"]),
+        (Principal("bob", "", grant=Grant(mcp_groups=("other",))), ["search__news"]),
     ],
 )
-def test_who_may_use_what(key: str, team: str, unrestricted: bool, places: list[str]) -> None:
-    assert [tool.place for tool in permitted(POLICY, TOOLS, key=key, team=team, unrestricted=unrestricted)] == places
+def test_who_may_use_what(who: Principal, places: list[str]) -> None:
+    assert [tool.place for tool in permitted(POLICY, TOOLS, who)] == places
 
 
 @pytest.mark.parametrize(

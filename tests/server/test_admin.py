@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from typer.testing import CliRunner
 
 from scribe_router.cli import app
 from scribe_router.errors import PermissionDenied
-from scribe_router.exchange import Principal
-from scribe_router.policies.access import administers
+from scribe_router.exchange import EVERYTHING, LOCAL, Principal
+from scribe_router.policies.access import MASTER, administers
 from scribe_router.router import Router
 from scribe_router.sandbox import running_sandbox
 from scribe_router.server.admin import admin_routes
@@ -164,9 +165,10 @@ async def test_another_principal_may_not(tmp_path: Path) -> None:
 
 
 def test_who_administers() -> None:
-    assert administers(Principal("local", "local"))
-    assert administers(Principal("master", "master"))
-    assert not administers(Principal("master", "eve"))
+    assert administers(LOCAL)
+    assert administers(MASTER)
+    assert not administers(Principal("local", "local"))
+    assert not administers(Principal("master", "master", grant=replace(EVERYTHING, administers=False)))
     assert not administers(Principal("team-blue", "ann"))
 
 

@@ -32,11 +32,15 @@ def test_who_is_charged(tmp_path: Path, named: bool, users: list[str], statuses:
         (tmp_path / "litellm_config.yaml").write_text(CONFIG.replace("BASE", sandbox.url + "/v1"))
         (tmp_path / "policies").mkdir()
         (tmp_path / "policies" / "store.yaml").write_text("ledger: sqlite:ledger.db")
-        access = f"master_key: os.environ/SCRIBE_MASTER_KEY:{KEY}\nuser_from_request: {str(named).lower()}"
+        access = f"master_key: os.environ/SCRIBE_MASTER_KEY\nuser_from_request: {str(named).lower()}"
         (tmp_path / "policies" / "access.yaml").write_text(access)
         body = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
         headers = {"authorization": f"Bearer {KEY}"}
-        with serving(tmp_path) as proxy, httpx.Client(base_url=proxy.url, headers=headers, timeout=20) as client:
+        environment = {"SCRIBE_MASTER_KEY": KEY}
+        with (
+            serving(tmp_path, environment=environment) as proxy,
+            httpx.Client(base_url=proxy.url, headers=headers, timeout=20) as client,
+        ):
             answers = [client.post("/v1/chat/completions", json={**body, "user": name}) for name in NAMES]
         assert [answer.status_code for answer in answers] == statuses
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:

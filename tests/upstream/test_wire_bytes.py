@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scribe_router import __version__
-from scribe_router.exchange import Call, Principal
+from scribe_router.exchange import LOCAL, Call, Principal
 from scribe_router.router import Router
 from scribe_router.sandbox import Received, Sandbox
 from scribe_router.stream import AnswerStream
@@ -260,7 +260,7 @@ async def test_an_upstream_sees_one_request_and_no_principal(sandbox: Sandbox, r
     one = router("model_list:" + row(sandbox, lane))
     sandbox.clear()
     call = Call("chat", {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
-    await one.serve(call, Principal("a-virtual-key", "somebody@example.org"))
+    await one.serve(call, Principal("a-virtual-key", "somebody@example.org", grant=LOCAL.grant))
     [received] = sandbox.received
     everything = received.body + repr(list(received.headers.items())).encode()
     assert b"somebody" not in everything
