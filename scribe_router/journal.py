@@ -11,6 +11,7 @@ import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -92,6 +93,7 @@ class Journal:
     def _open(self, path: Path, now: float) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        self._release = weakref.finalize(self, os.close, self._file)  # a router may be dropped without being closed
         size = os.fstat(self._file).st_size
         began = _OPENED.search(os.pread(self._file, 200, 0))
         self._began = float(began[1]) if began else now
@@ -112,7 +114,7 @@ class Journal:
 
     def _let_go(self) -> None:
         if self._file is not None:
-            os.close(self._file)
+            self._release()
             self._file = None
 
 

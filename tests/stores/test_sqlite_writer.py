@@ -264,7 +264,7 @@ def newer(path: Path) -> None:
 BAD_PLACES = [
     ("not a database", text_file, "file is not a database; move the file away, or name another path"),
     ("a folder", Path.mkdir, "unable to open database file; give this process write access to the file and its folder"),
-    ("a newer schema", newer, "has schema version 99, this program knows 3; use a newer program"),
+    ("a newer schema", newer, f"has schema version 99, this program knows {VERSION}; use a newer program"),
 ]
 
 

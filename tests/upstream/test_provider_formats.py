@@ -191,13 +191,11 @@ async def test_fields(
 @pytest.mark.parametrize("model", ["anthropic", "gemini"])
 async def test_nothing_of_ours_leaves(one: Router, sandbox: Sandbox, model: str) -> None:
     plain = await sent(one, sandbox, {"model": model, "messages": HELLO})
-    ours = {"fallback_enabled": True, "optimize_for": "cost", "mcp_tools": ["x"], "hide_thinking": True}
+    ours = {"fallback_enabled": True, "optimize_for": "cost", "hide_thinking": True}
     metadata = {"task": "t", "tags": ["x"]}
     body = {"model": model, "messages": HELLO, **ours, "provider": model, "metadata": metadata}
     with_ours = await sent(one, sandbox, body)
     assert with_ours.json == plain.json
-    warnings = (await one.serve(Call("chat", body))).exchange.warnings
-    assert warnings[:1] == ["mcp_tools has no effect here"]
 
 
 async def test_what_anthropic_cannot_take_is_refused_by_name(one: Router, sandbox: Sandbox) -> None:

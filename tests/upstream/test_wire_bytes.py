@@ -94,7 +94,6 @@ OURS = {
     "fallback_enabled": True,
     "optimize_for": "cost",
     "hide_thinking": True,
-    "mcp_tools": ["search"],
     "thinking_budget": 1000,
 }
 
@@ -175,10 +174,10 @@ async def test_the_cap_has_the_name_that_the_provider_knows(
 
 @lanes
 async def test_messages_arrive_as_they_are(sandbox: Sandbox, router: RouterFrom, lane: str) -> None:
-    """LiteLLM has an own opinion of a developer, of an image for DeepSeek, and of an empty assistant."""
+    """LiteLLM has an own opinion of an image for DeepSeek, and of an empty assistant."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aWNo"}}
     said = [
-        {"role": "developer", "content": "be kind"},
+        {"role": "system", "content": "be kind"},
         {"role": "user", "content": [{"type": "text", "text": "look"}, image]},
         {"role": "assistant", "content": None, "refusal": "no"},
         {"role": "user", "content": "hi"},
