@@ -4,7 +4,7 @@ Of whatever the body is, since `explain` plans what nobody has admitted. Knows a
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from scribe_router.exchange import Api
@@ -13,24 +13,20 @@ from scribe_router.policies.tokens import Counted, Size
 
 def messages(given: Any) -> list[Mapping[str, Any]]:
     """The messages that are some."""
-    return [each for each in given if isinstance(each, Mapping)] if isinstance(given, list) else []
+    return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
 
 
-def parts(given: Any) -> Iterator[Mapping[str, Any]]:
-    """The parts of contents that are lists of them."""
-    for message in messages(given):
-        content = message.get("content")
-        yield from (part for part in content if isinstance(part, Mapping)) if isinstance(content, list) else ()
+def parts(said: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The parts of messages whose contents are lists of them."""
+    contents = (message.get("content") for message in said)
+    return [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
 
 
-def texts(given: Any) -> Iterator[str]:
-    """The texts of messages: contents, and the parts of contents."""
-    for message in messages(given):
-        if isinstance(message.get("content"), str):
-            yield message["content"]
-    for part in parts(given):
-        if isinstance(part.get("text"), str):
-            yield part["text"]
+def texts(said: Iterable[Mapping[str, Any]], inside: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The texts of messages: contents, and those of the parts `inside`."""
+    for each, name in (*((message, "content") for message in said), *((part, "text") for part in inside)):
+        if isinstance(each.get(name), str):
+            yield each[name]
 
 
 def prompts(body: Mapping[str, Any]) -> Iterator[str]:
@@ -51,7 +47,8 @@ def read(api: Api, body: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts that a model reads in one go. Of several prompts or inputs that is the longest, since each has the
     window to itself. Earlier thinking is left out, as it is for most models, and so are arrays of token numbers."""
     if api == "chat":
-        return (*texts(body.get("messages")), *_called(body.get("messages")))
+        said = messages(body.get("messages"))
+        return (*texts(said, parts(said)), *_called(said))
     given = body.get("prompt" if api == "completions" else "input")
     several = [each for each in (given if isinstance(given, list) else [given]) if isinstance(each, str)]
     suffix = body.get("suffix") if api == "completions" else None
@@ -69,20 +66,21 @@ def size(api: Api, body: Mapping[str, Any], counted: tuple[Counted, ...] = ()) -
     """How large a request is, as far as that costs nothing; with what of it was counted."""
     tools, schema = definitions(api, body)
     listed = (body.get("tools") or body.get("functions")) if tools else ()
+    said = messages(body.get("messages"))
     return Size(
         text=sum(map(_bytes, read(api, body))),
-        messages=len(messages(body.get("messages"))) if api == "chat" else 0,
+        messages=len(said) if api == "chat" else 0,
         tools=_bytes(tools),
         tool_count=len(listed) if isinstance(listed, list) else 0,
         schema=_bytes(schema),
-        images=sum(part.get("type") == "image_url" for part in parts(body.get("messages"))),
+        images=sum(part.get("type") == "image_url" for part in parts(said)),
         counted=counted,
     )
 
 
-def _called(given: Any) -> Iterator[str]:
+def _called(given: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Names and arguments of the tools that were called in earlier turns."""
-    for message in messages(given):
+    for message in given:
         calls = message.get("tool_calls")
         for call in calls if isinstance(calls, list) else ():
             function = call.get("function") if isinstance(call, Mapping) else None

@@ -69,7 +69,7 @@ def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
         return Exclusion(deployment.id, "feature", deployment.off)
     if deployment.only_unasked and request.effort not in (None, "none"):
         return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
-    if need := unmet(deployment, request):
+    if deployment.lacks and (need := unmet(deployment, request)):
         return Exclusion(deployment.id, *need)
     if registry.effort.strict and (lacking := _lacks(deployment, request)):
         return Exclusion(deployment.id, *lacking)
@@ -89,7 +89,7 @@ def _cannot(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
         return "mode", "it has no text completions"
     if deployment.missing:
         return "missing", deployment.missing
-    if not within(request.regions, deployment):
+    if request.regions and not within(request.regions, deployment):
         where = deployment.region or "no region that is known"
         return "region", f"it is in {where}, this key may be served in {', '.join(request.regions)}"
     return None

@@ -62,6 +62,8 @@ class Facts:
 
 def allowed(call: Call, features: FeaturesPolicy) -> tuple[Call, list[str]]:
     """The call without what is switched off, and what was taken out, in words. Raises `InvalidRequest`."""
+    if features.all_on:
+        return call, []
     body, said = features.without(call.body, asking(call.body), CONTROLS)
     return (call if len(body) == len(call.body) else replace(call, body=body)), said
 
@@ -80,7 +82,9 @@ def facts(
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
-    kinds = [part.get("type") for part in parts(body.get("messages"))]
+    said = messages(body.get("messages"))
+    inside = parts(said)
+    kinds = [part.get("type") for part in inside]
     caps, search = (body.get(name) for name in _CAPS), body.get("enable_search")
     found = Facts(
         api=call.api,
@@ -91,7 +95,7 @@ def facts(
         audio="input_audio" in kinds,
         json_schema=call.api == "chat" and asks_schema(body),
         search=search if isinstance(search, bool) else None,
-        letters=sum(map(len, (*texts(body.get("messages")), *prompts(body)))),
+        letters=sum(map(len, (*texts(said, inside), *prompts(body)))),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
         task=task if isinstance(task, str) else None,
         optimize_for=wish if wish in _WISHES else None,
@@ -123,5 +127,5 @@ def _digest(unit: str) -> str:
 
 
 def _last_of_user(given: Any) -> str:
-    said = [each for each in messages(given) if each.get("role") == "user"]
-    return "\n".join(texts(said[-1:]))
+    last = [each for each in messages(given) if each.get("role") == "user"][-1:]
+    return "\n".join(texts(last, parts(last)))

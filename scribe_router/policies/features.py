@@ -25,6 +25,11 @@ class FeaturesPolicy(Shape):
     tools: Feature = Feature()
     hybrid_reasoning: Feature = Feature()
 
+    @property
+    def all_on(self) -> bool:
+        """Whether nothing is to be taken out of any request."""
+        return self.reasoning.enabled and self.tools.enabled
+
     def without(
         self, body: Mapping[str, Any], thinking: Collection[str], controls: Collection[str]
     ) -> tuple[dict[str, Any], list[str]]:
