@@ -22,8 +22,10 @@ USAGE = st.builds(
     },
     *(NUMBERS, NUMBERS, NUMBERS),
 )
-THOUGHT = st.builds(lambda text: {"thinking_blocks": [{"type": "thinking", "thinking": text, "signature": "s"}]}, WORDS)
-CITED = st.builds(lambda text: {"annotations": [{"type": "url_citation", "url": text}]}, WORDS)
+THOUGHT: st.SearchStrategy[Json] = st.builds(
+    lambda text: {"thinking_blocks": [{"type": "thinking", "thinking": text, "signature": "s"}]}, WORDS
+)
+CITED: st.SearchStrategy[Json] = st.builds(lambda text: {"annotations": [{"type": "url_citation", "url": text}]}, WORDS)
 
 
 def call(index: int, name: str, parts: list[str]) -> list[Json]:
@@ -41,7 +43,7 @@ def text(name: str) -> st.SearchStrategy[list[Json]]:
 def one_round(draw: st.DrawFn, names: st.SearchStrategy[list[str]]) -> list[Json]:
     """The chunks of a round: each kind of delta in its own order, all of them mixed."""
     threads = [draw(text("content")), draw(text("reasoning_content"))]
-    threads += [draw(st.lists(kind, max_size=2)) for kind in (THOUGHT, CITED)]
+    threads += [draw(st.lists(THOUGHT, max_size=2)), draw(st.lists(CITED, max_size=2))]
     threads += [call(index, name, draw(st.lists(WORDS, max_size=3))) for index, name in enumerate(draw(names))]
     deltas: list[Json] = [{"role": "assistant", "content": ""}]
     while left := [thread for thread in threads if thread]:
@@ -94,7 +96,7 @@ def test_a_stream_shows_what_the_plain_answer_says(earlier: list[list[Json]], la
 
 
 def test_usage_is_that_of_all_rounds() -> None:
-    usages = [
+    usages: list[Json] = [
         {"a": 1, "b": {"c": 2}, "tier": "x", "d": None},
         {"a": 10, "b": None, "tier": "y", "e": True},
         {"b": {"c": 5}},
