@@ -2,7 +2,7 @@
 # The environment lives in .venv and is run by its path: whatever is activated or installed elsewhere does not matter.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check slow clients proxy bench lock clean
+.PHONY: help setup serve test check slow clients proxy mcp bench lock clean
 SHELL := /bin/sh
 PORT ?= 4000
 JOBS ?= 2
@@ -51,12 +51,18 @@ slow: setup  ## crashes, load, the container's steps: long tests
 	$(BARE) $(PY) -m pytest -m slow $(ARGS)
 
 clients: setup  ## the official clients, Python and Node, against a running proxy
-	@scripts/setup-node.sh
+	@scripts/setup-node.sh tests/clients
 	PATH="$$PWD/.venv/node:$$PATH" $(BARE) SCRIBE_NODE="$$PWD/.venv/node/node" $(PY) -m pytest -m clients $(ARGS)
 
 proxy: setup  ## our callbacks inside LiteLLM's own proxy, in .venv-proxy
 	@scripts/setup.sh .venv-proxy proxy
 	$(BARE) SCRIBE_PROXY_PYTHON="$$PWD/.venv-proxy/bin/python" $(PY) -m pytest -m proxy $(ARGS)
+
+mcp: setup  ## MCP servers of others, Python and Node, in .venv-mcp and beside their tests
+	@scripts/setup.sh .venv-mcp mcp
+	@scripts/setup-node.sh tests/mcp/real
+	PATH="$$PWD/.venv/node:$$PATH" $(BARE) SCRIBE_NODE="$$PWD/.venv/node/node" SCRIBE_MCP_BIN="$$PWD/.venv-mcp/bin" \
+		$(PY) -m pytest -m mcp $(ARGS)
 
 bench: setup  ## measure, beside others
 	@for each in bench/[a-z]*.py; do $(BARE) $(PY) "$$each" $(ARGS) || exit; done
@@ -65,5 +71,6 @@ lock:  ## write requirements/*.lock anew; ARGS=--upgrade takes newer versions
 	@scripts/setup-locks.sh "$(UV)" $(ARGS)
 
 clean:  ## remove environments and caches; never the ledger
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist build tests/clients/node_modules
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist build tests/clients/node_modules \
+		tests/mcp/real/node_modules
 	find scribe_router tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

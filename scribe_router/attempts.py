@@ -79,6 +79,7 @@ class Attempts:
             started=self._clock(),
             via=candidate.via,
             upstream_limits=shaped.upstream_limits,
+            round=exchange.number,
         )
         entry = self._state.begin(deployment.id, attempt.started, early=candidate.early)
 

@@ -69,6 +69,7 @@ def call(
 
     given = _arguments(arguments)
     found = registry(config, policies, env_file, sandbox=False)
+    _check(found.mcp)
     try:
         outcome, text, cost = asyncio.run(_call(found, tool, given))
     except ScribeError as error:
@@ -101,9 +102,15 @@ async def _call(found: Any, tool: str, given: dict[str, Any]) -> tuple[str, str,
 
 def _policy(config: Path | None, policies: Path | None, env_file: Path | None) -> Any:
     policy = registry(config, policies, env_file, sandbox=False).mcp
+    _check(policy)
+    return policy
+
+
+def _check(policy: Any) -> None:
     if not policy.servers:
         fail("no MCP server is configured; write policies/mcp.yaml, docs/mcp.md shows how")
-    return policy
+    if not policy.enabled:
+        fail("MCP tools are switched off: `enabled` of policies/mcp.yaml")
 
 
 def _arguments(text: str) -> dict[str, Any]:

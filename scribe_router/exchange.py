@@ -261,7 +261,7 @@ class Attempt:
 
     `ceiling` is the most input tokens that can be billed; `recorded` is False where the ledger was away. `effort` says
     which reasoning effort was asked for and which was sent. `provided_by` and `served` are the provider and the model
-    behind a router of others' models, where it names them.
+    behind a router of others' models, where it names them. `round` is which one of a request with MCP tools it is of.
     """
 
     id: str
@@ -280,6 +280,7 @@ class Attempt:
     effort: str = ""
     provided_by: str = ""
     served: str = ""
+    round: int = 0
     first_token: float | None = None
     ended: float | None = None
     category: Category | None = None
@@ -308,7 +309,7 @@ class ToolCall:
     """One call of an MCP tool: what was reserved for it (`fee`, nano-dollars), how it ended and what it cost.
 
     `function` is its name for models, `arguments` a hash of what it was called with; `reported` says that the cost is
-    the server's own figure.
+    the server's own figure. `round` is the one in which the model called it.
     """
 
     id: str
@@ -324,6 +325,7 @@ class ToolCall:
     mark: Mark | None = None
     reported: bool = False
     recorded: bool = True
+    round: int = 0
 
 
 @dataclass(slots=True)
@@ -338,7 +340,7 @@ class Exchange:
     tightest limits of rate, `exposure` is the arm of the experiment that its name is under.
 
     A request with MCP tools goes to a model in rounds, each an exchange `of` this one that shares all but its call and
-    plan. `held` is the row of the ledger by which the next round can be paid for.
+    plan; `number` is which. `held` is the row of the ledger by which the next round can be paid for.
     """
 
     id: str
@@ -360,15 +362,17 @@ class Exchange:
     callers: set[str] = field(default_factory=set)
     tools: list[ToolCall] = field(default_factory=list)
     of: "Exchange | None" = None
+    number: int = 0
     held: str | None = None
     exposure: Exposure | None = None
 
     def __post_init__(self) -> None:
-        self.callers.add(self.id)
+        if self.of is None:  # whoever left does not come back for the next round
+            self.callers.add(self.id)
 
-    def round(self, call: Call) -> "Exchange":
-        """One round of this request: `call` is what it says to the model now."""
-        return replace(self, call=call, plan=None, of=self)
+    def round(self, call: Call, number: int) -> "Exchange":
+        """One round of this request, counted from 1: `call` is what it says to the model now."""
+        return replace(self, call=call, plan=None, of=self, number=number)
 
     @property
     def abandoned(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from scribe_router import __version__
 from scribe_router.errors import RequestError
-from scribe_router.exchange import Attempt, Exchange, Json, usd
+from scribe_router.exchange import Attempt, Exchange, Json, ToolCall, usd
 from scribe_router.explain import aligned, describe
 from scribe_router.journal import NotRecorded, recall
 from scribe_router.plan import Plan, plan
@@ -104,21 +104,33 @@ _HEAD = ("", "deployment", "lane", "after", "took", "outcome", "usd", "mark", "b
 
 
 def _attempts(past: Record) -> list[tuple[str, ...]]:
-    """A row for each attempt: seconds after the request came in, and seconds that it took."""
-    return [_cells(number, each, past.opened) for number, each in enumerate(past.attempts, 1)]
+    """A row for each attempt and each tool that ran, as they began: seconds after the request came in, and seconds
+    that it took."""
+    steps = [(each.started, _cells(number, each, past.opened)) for number, each in enumerate(past.attempts, 1)]
+    steps += [(each.started, _tool_cells(each, past.opened)) for each in past.tools]
+    return [cells for _, cells in sorted(steps, key=lambda step: step[0])]
 
 
 def _cells(number: int, attempt: Attempt, opened: float) -> tuple[str, ...]:
-    after = f"{attempt.started - opened:.3f} s"
-    took = "" if attempt.ended is None else f"{attempt.ended - attempt.started:.3f} s"
     first = "" if attempt.first_token is None else f", first token {attempt.first_token - attempt.started:.3f} s"
-    cost = "no price" if attempt.cost is None else usd(attempt.cost)
     ended = f"{_outcome(attempt)}{f' ({attempt.status})' if attempt.status else ''}"
-    why = f"{attempt.via}{f'; {attempt.detail}' if attempt.detail else ''}"
-    return (
-        *(f"{number}.", attempt.deployment, attempt.lane, after, took + first),
-        *(ended, cost, attempt.mark or "", why),
-    )
+    asked = f"round {attempt.round}, " if attempt.round else ""
+    why = f"{asked}{attempt.via}{f'; {attempt.detail}' if attempt.detail else ''}"
+    after, took = _times(attempt, opened)
+    return (f"{number}.", attempt.deployment, attempt.lane, after, took + first, ended, *_money(attempt), why)
+
+
+def _tool_cells(call: ToolCall, opened: float) -> tuple[str, ...]:
+    why = f"called in round {call.round}"
+    return ("", call.function, "mcp", *_times(call, opened), call.outcome or "running", *_money(call), why)
+
+
+def _times(step: Attempt | ToolCall, opened: float) -> tuple[str, str]:
+    return f"{step.started - opened:.3f} s", "" if step.ended is None else f"{step.ended - step.started:.3f} s"
+
+
+def _money(step: Attempt | ToolCall) -> tuple[str, str]:
+    return "no price" if step.cost is None else usd(step.cost), step.mark or ""
 
 
 def _outcome(attempt: Attempt) -> str:

@@ -46,9 +46,9 @@ from scribe_router.limiter import Limiter
 from scribe_router.outcome import error_for, limited, refused
 from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
 from scribe_router.policies.access import administers, by_operator, not_allowed
-from scribe_router.policies.mcp import Wanted, wanted
 from scribe_router.policies.parameters import admit
 from scribe_router.policies.tokens import Counted
+from scribe_router.policies.tool_requests import Wanted, wanted
 from scribe_router.probes import Probes
 from scribe_router.python_api import PythonApi
 from scribe_router.redaction import Redaction
@@ -205,7 +205,8 @@ class Router(PythonApi):
     async def _with_tools(self, exchange: Exchange, asked: Wanted, deadline: float) -> Answer | AnswerStream:
         """From as many rounds as the model wants tools."""
         if self._rounds is None:
-            text = "no MCP server is configured here, see policies/mcp.yaml"
+            off = self.registry.mcp.servers and not self.registry.mcp.enabled
+            text = "MCP tools are switched off" if off else "no MCP server is configured here, see policies/mcp.yaml"
             raise InvalidRequest(text, code="feature_off", param=asked.names[0][1])
         talk = await self._rounds.begin(exchange, asked, deadline)
         if not exchange.call.stream:
@@ -246,7 +247,11 @@ class Router(PythonApi):
 
     async def _first_plan(self, exchange: Exchange) -> Plan:
         """Where a tokenizer has to be asked it does not hold up other requests."""
-        planned = partial(self._plan, exchange.call, self._random.getrandbits(32), exchange.principal)
+        call, who = exchange.call, exchange.principal
+        if exchange.of is not None and exchange.downgraded:  # what is held for this round pays for the cheaper way
+            call = replace(call, body={**call.body, "model": exchange.downgraded[-1].requested})
+            who = by_operator(who)
+        planned = partial(self._plan, call, self._random.getrandbits(32), who)
         try:
             found = planned()
             if not found.uncounted:

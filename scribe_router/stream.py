@@ -27,6 +27,7 @@ from scribe_router.upstream.thinking import Thoughts
 log = logging.getLogger("scribe_router.stream")
 Finish = Callable[[Json | None, AttemptFailed | None], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+INTERRUPTED = "the stream was interrupted: "
 AHEAD = 64  # chunks that are read before the client takes them; then the provider has to wait
 
 
@@ -167,7 +168,7 @@ class Source:
             blameless = failure.blameless or failure.category not in COUNTS
             last = _broken(failure.detail, status=failure.status, blameless=blameless)
         except RequestError as refusal:  # of a later round
-            last = _broken(refusal.message, blameless=True)
+            last = _broken(refusal.message.removeprefix(INTERRUPTED), blameless=True)
         except Exception:
             log.exception("a stream ended with a fault of the router")
             last = _broken("a fault of the router; its log has more", blameless=True)
@@ -249,7 +250,7 @@ class AnswerStream:
                 chunk = self._head.pop(0) if self._head else await self._source.next()
             except AttemptFailed as failure:
                 self._over = True
-                raise StreamError(f"the stream was interrupted: {failure.detail}") from None
+                raise StreamError(f"{INTERRUPTED}{failure.detail}") from None
             self._over = chunk is None
             shown = self._shown(chunk)
             if shown is not None:
@@ -288,7 +289,9 @@ def restored(answer: Answer | AnswerStream, secrets: Secrets) -> Answer | Answer
 
 
 def _leave(exchange: Exchange, source: Source) -> None:
-    if exchange.of is None:  # who leaves a round of a request may stay for the next
-        exchange.callers.discard(exchange.id)
+    if exchange.of is not None:  # who leaves a round of a request may stay for the next
+        source.abandon()
+        return
+    exchange.callers.discard(exchange.id)
     if exchange.abandoned:
         source.abandon()

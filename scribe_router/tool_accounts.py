@@ -34,7 +34,8 @@ class ToolAccounts:
         booked: list[ToolCall] = []
         try:
             for call in calls:
-                await self._book(exchange, call)
+                call.id = f"tc-{secrets.token_hex(12)}"
+                call.recorded = self._policy.tracking and await self._book(exchange, call)
                 booked.append(call)
                 exchange.tools.append(call)
             if following is not None:
@@ -46,12 +47,11 @@ class ToolAccounts:
                     self._accounts.release(call.id)
             raise
 
-    async def _book(self, exchange: Exchange, call: ToolCall) -> None:
+    async def _book(self, exchange: Exchange, call: ToolCall) -> bool:
         now, who, place = self._clock(), exchange.principal, f"{call.server}{BETWEEN}{call.tool}"
         values: dict[Scope, str] = {"user": who.user, "team": who.team, "key": who.name}
         limits, scopes = self._accounts.scopes({**values, "model": place, "provider": PROVIDER}, now)
         within_request(limits, exchange, call.fee, call.fee)
-        call.id = f"tc-{secrets.token_hex(12)}"
         row = Row(
             attempt=call.id,
             exchange=exchange.id,
@@ -69,7 +69,7 @@ class ToolAccounts:
             model_name=place,
             tool=place,
         )
-        call.recorded = await self._accounts.book(exchange, row, call.fee) is not None
+        return await self._accounts.book(exchange, row, call.fee) is not None
 
     def _check_request(self, exchange: Exchange, calls: Sequence[ToolCall]) -> None:
         """What the policy allows one request to spend on tools."""

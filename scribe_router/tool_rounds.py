@@ -15,22 +15,15 @@ from typing import Any, Protocol, cast
 from scribe_router.accounts import Accounts
 from scribe_router.errors import InvalidRequest, Unavailable, UpstreamError
 from scribe_router.exchange import Call, Exchange, Json, ToolCall
-from scribe_router.policies.mcp import (
-    McpPolicy,
-    Tool,
-    Wanted,
-    asked_servers,
-    catalogue,
-    chosen,
-    fingerprint,
-    permitted,
-)
+from scribe_router.policies.mcp import McpPolicy, Tool, catalogue, fingerprint
+from scribe_router.policies.tool_requests import Wanted, asked_servers, chosen, permitted
 from scribe_router.stream import Answer, AnswerStream
 from scribe_router.tool_accounts import ToolAccounts
 from scribe_router.tool_turns import Screen, Turn, Wish, joined, turn_of
 from scribe_router.upstream.assembly import Assembly
 from scribe_router.upstream.events import DONE, Events, unthinking
-from scribe_router.upstream.mcp_sessions import McpSessions, ToolReply
+from scribe_router.upstream.mcp_results import ToolReply
+from scribe_router.upstream.mcp_sessions import McpSessions
 from scribe_router.upstream.shape import Shaped
 
 log = logging.getLogger("scribe_router.mcp")
@@ -73,7 +66,7 @@ class Conversation:
         if self.exchange.call.stream:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         self.rounds += 1
-        return self.exchange.round(Call(self.exchange.call.api, body, self.exchange.call.options))
+        return self.exchange.round(Call(self.exchange.call.api, body, self.exchange.call.options), self.rounds)
 
 
 class ToolRounds:
@@ -98,7 +91,8 @@ class ToolRounds:
         if (exchange.call.body.get("n") or 1) > 1:
             raise InvalidRequest("n must be 1 with MCP tools", code="invalid_value", param="n")
         policy = self._policy
-        listings, problems = await self.sessions.listed(asked_servers(policy, asked))
+        left = deadline - self._clock()
+        listings, problems = await self.sessions.listed(asked_servers(policy, asked, exchange.principal), left)
         for name, problem in problems.items():
             log.warning("%s", problem)
             exchange.warnings.append(f"MCP server {name} cannot be asked now, so its tools are missing")
@@ -148,9 +142,11 @@ class ToolRounds:
             self._accounts.let_go(talk.exchange)
 
     async def _answer(self, talk: Conversation, current: Exchange) -> Answer | AnswerStream:
-        answer = await self._ask(current, talk.deadline)
-        talk.exchange.plan = talk.exchange.plan or current.plan
-        return answer
+        try:
+            return await self._ask(current, talk.deadline)
+        finally:  # what was planned is recorded of a round that failed too
+            talk.exchange.plan = talk.exchange.plan or current.plan
+            talk.exchange.unplanned = talk.exchange.unplanned or current.unplanned
 
     def _over(self, talk: Conversation) -> bool:
         """Whether the next round is the last: it may call nothing more."""
@@ -175,15 +171,21 @@ class ToolRounds:
         one_by_one = current.call.body.get("parallel_tool_calls") is False
         gate = asyncio.Semaphore(1 if one_by_one else len(calls))
         work = (self._run(talk, *each, gate) for each in zip(turn.wishes, given, calls, strict=True))
-        for wish, text in zip(turn.wishes, await asyncio.gather(*work), strict=True):
+        try:
+            texts = await asyncio.gather(*work)
+        finally:
+            for call in calls:  # one that was cancelled before its first step knows nothing of its reservation
+                if call is not None and call.ended is None:
+                    self._tools.settle(call, "not_connected", None)
+        for wish, text in zip(turn.wishes, texts, strict=True):
             talk.messages.append({"role": "tool", "tool_call_id": wish.id, "content": text})
-        return True
+        return not talk.exchange.abandoned
 
     async def _reserve(self, talk: Conversation, current: Exchange, turn: Turn, calls: list[ToolCall]) -> None:
         """The calls, and the least that the model can cost that reads what they say."""
         empty = [{"role": "tool", "tool_call_id": wish.id, "content": ""} for wish in turn.wishes]
         body = {**current.call.body, "messages": [*talk.messages, *empty]}
-        following = self._following(current, talk.exchange.round(Call("chat", body, current.call.options)))
+        following = self._following(current, talk.exchange.round(Call("chat", body, current.call.options), talk.rounds))
         sizes = [self._policy.servers[talk.tools[wish.function].server].result_bytes for wish in turn.wishes]
         await self._tools.reserve(talk.exchange, calls, following, sum(sizes) + OVERHEAD * len(sizes))
 
@@ -194,7 +196,8 @@ class ToolRounds:
             told = f"{wish.function} was called {self._policy.repeats} times with the same arguments"
             talk.exchange.warnings.append(told)
             log.warning("%s: %s", talk.exchange.id, told)
-        return ToolCall("", tool.server, tool.name, tool.function, mark, tool.fee, self._clock())
+        now = self._clock()
+        return ToolCall("", tool.server, tool.name, tool.function, mark, tool.fee, now, round=talk.rounds)
 
     async def _run(
         self,
@@ -207,9 +210,10 @@ class ToolRounds:
         """Run one call and settle it; what the model is told."""
         if arguments is None or call is None:
             return f"error: the arguments of {wish.function} are no JSON object; nothing was run"
-        reply = ToolReply("lost", "")
+        reply = ToolReply("not_connected", "")
         try:
             async with gate:
+                reply = ToolReply("lost", "")
                 within = min(talk.deadline, talk.until) - self._clock()
                 reply = await self.sessions.call(talk.tools[wish.function], arguments, within)
         finally:
@@ -218,9 +222,13 @@ class ToolRounds:
 
 
 def _arguments(wish: Wish) -> Json | None:
-    """The arguments of a call; None where they are no JSON object."""
+    """The arguments of a call; None where they are no JSON object that can be sent. Some models write them as a text
+    that holds the object, and nothing at all as null."""
     try:
         given = json.loads(wish.arguments or "{}")
+        given = json.loads(given) if isinstance(given, str) else given
+        given = {} if given is None else given
+        json.dumps(given, ensure_ascii=False).encode()  # half of a letter would end the session with the server
     except (ValueError, RecursionError):
         return None
     return given if isinstance(given, dict) else None

@@ -4,13 +4,13 @@ Pure: knows OpenAI's format of answers and chunks; never what a tool does.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scribe_router.exchange import Json
 
 BETWEEN_TEXTS = "\n\n"
-TEXTS = ("content", "reasoning_content")
+TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A round that ends in calls of our tools alone: the message that asks for them, unchanged."""
+    """A round that ends in calls of our tools alone: the message that asks for them, as it came."""
 
     message: Json
     wishes: tuple[Wish, ...]
@@ -32,12 +32,18 @@ class Turn:
 
 def turn_of(body: Json, ours: Collection[str]) -> Turn | None:
     """The turn of a round's answer; None where it calls nothing of ours, or something else beside it: then nothing is
-    run, and all goes to the caller."""
+    run, and all goes to the caller. Ids that are missing, or that two calls have, are replaced: what the tools say
+    belongs to its call by them."""
     message = (body.get("choices") or [{}])[0].get("message") or {}
     wishes = [_wish(each) for each in message.get("tool_calls") or ()]
     if not wishes or any(wish is None or wish.function not in ours for wish in wishes):
         return None
-    return Turn(message, tuple(wish for wish in wishes if wish is not None))
+    found = tuple(wish for wish in wishes if wish is not None)
+    if len({wish.id for wish in found} - {""}) < len(found):
+        found = tuple(replace(wish, id=f"call_{number}") for number, wish in enumerate(found))
+        calls = [{**call, "id": wish.id} for call, wish in zip(message["tool_calls"], found, strict=True)]
+        message = {**message, "tool_calls": calls}
+    return Turn(message, found)
 
 
 def _wish(call: Any) -> Wish | None:
@@ -49,7 +55,7 @@ def _wish(call: Any) -> Wish | None:
 
 
 def joined(rounds: list[Json]) -> Json:
-    """The answer of all rounds: what each said, the end of the last, the usage of all."""
+    """The answer of all rounds: the texts of each, all else of the last, the usage of all."""
     last = rounds[-1]
     if len(rounds) > 1:
         messages = [each["choices"][0]["message"] for each in rounds]
@@ -84,7 +90,9 @@ def _number(value: Any) -> bool:
 
 
 class Screen:
-    """What of a stream's rounds the client sees, as one stream: texts as they come, no call of ours, one end."""
+    """What of a stream's rounds the client sees, as one stream: texts as they come, no call of ours, one end. What is
+    no text (signed thinking, citations) belongs to its round, so it is shown once it is known that there is no other.
+    """
 
     def __init__(self, ours: Collection[str]) -> None:
         self._ours = ours
@@ -93,6 +101,7 @@ class Screen:
         self._spoken: set[str] = set()  # texts that earlier rounds have said something of
         self._said: set[str] = set()  # and those of this one
         self._usages: list[Mapping[str, Any]] = []
+        self._usage: Mapping[str, Any] | None = None  # of this round: a provider may count anew with every chunk
         self._theirs: dict[int, bool] = {}
         self._held: list[Json] = []
         self._end: Json | None = None
@@ -100,35 +109,38 @@ class Screen:
     def begin(self) -> None:
         """A round begins; what is held of the one before is gone."""
         self._spoken |= self._said
+        self._counted()
         self._said, self._theirs, self._held, self._end = set(), {}, [], None
 
     def see(self, chunk: Json) -> list[Json]:
         """One chunk of a round: what the client gets of it now."""
         if isinstance(chunk.get("usage"), Mapping):
-            self._usages.append(chunk["usage"])
+            self._usage = chunk["usage"]
         self._id = self._id or chunk.get("id")
         chunk = {**{name: value for name, value in chunk.items() if name != "usage"}, "id": self._id}
         return [shown for choice in chunk.get("choices") or () for shown in self._part(chunk, choice)]
 
     def _part(self, chunk: Json, choice: Json) -> list[Json]:
-        delta = dict(choice.get("delta") or {})
+        delta = {name: value for name, value in (choice.get("delta") or {}).items() if value not in (None, "", [])}
         if choice.get("finish_reason"):
             self._end = {**chunk, "choices": [{**choice, "delta": {}}]}
-        calls = delta.pop("tool_calls", None) or []
+        calls = delta.pop("tool_calls", [])
         theirs = [each for each in calls if self._is_theirs(each)]
-        if len(theirs) < len(calls):
-            self._held.append(_with(chunk, choice, {"tool_calls": [each for each in calls if each not in theirs]}))
+        now = {name: delta.pop(name) for name in ("role", *TEXTS) if isinstance(delta.get(name), str)}
+        if ours := [each for each in calls if each not in theirs]:
+            delta["tool_calls"] = ours
+        if delta:
+            self._held.append(_with(chunk, choice, delta))
         if self._begun:
-            delta.pop("role", None)
-        said = {name: value for name, value in delta.items() if value not in (None, "", [])}
-        said |= {"tool_calls": theirs} if theirs else {}
-        if not said:
+            now.pop("role", None)
+        now |= {"tool_calls": theirs} if theirs else {}
+        if not now:
             return []
         self._begun = True
-        first = [name for name in TEXTS if said.get(name) and name not in self._said]
+        first = [name for name in TEXTS if name in now and name not in self._said]
         self._said.update(first)
         between = [_with(chunk, choice, {name: BETWEEN_TEXTS}) for name in first if name in self._spoken]
-        return [*between, _with(chunk, choice, said)]
+        return [*between, _with(chunk, choice, now)]
 
     def _is_theirs(self, call: Json) -> bool:
         """Whether a part belongs to a call of the client's own tools; the name comes with the first part alone."""
@@ -139,10 +151,15 @@ class Screen:
 
     def end(self) -> list[Json]:
         """What was held of the last round, its end, and the usage of all rounds."""
+        self._counted()
         chunks = [*self._held, *([self._end] if self._end is not None else [])]
         if self._usages and chunks:
             chunks.append({**chunks[-1], "choices": [], "usage": total(self._usages)})
         return chunks
+
+    def _counted(self) -> None:
+        self._usages += [self._usage] if self._usage is not None else []
+        self._usage = None
 
 
 def _with(chunk: Json, choice: Json, delta: Json) -> Json:

@@ -25,3 +25,4 @@ compile dev pyproject.toml --group build --group dev --group lint --constraints 
     --constraints requirements/build.lock "$@"
 compile node requirements/node.in "$@"
 compile proxy requirements/proxy.in --group build "$@"
+compile mcp requirements/mcp.in --group build "$@"

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Links a Node that the official client supports (22 or later) into .venv/node: the machine's, else the lock's; and
-# installs the client.
+# installs the packages of a folder.
+#
+# usage: scripts/setup-node.sh FOLDER
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p .venv/node
@@ -19,14 +21,12 @@ if ! recent .venv/node/node || ! [ -e .venv/node/npm ]; then
         ln -sf "$home/lib/node_modules/npm/bin/npm-cli.js" .venv/node/npm
     fi
 fi
-if [ -f tests/clients/package-lock.json ]; then
-    key=$({ pwd; cat tests/clients/package-lock.json; } | cksum)
-    if [ "$(cat tests/clients/node_modules/.ready 2>/dev/null)" != "$key" ]; then
-        # A Node of its own knows only the authorities that it was built with; this machine may trust more.
-        trusted=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}
-        if [ -r "$trusted" ]; then export NODE_EXTRA_CA_CERTS="$trusted"; fi
-        PATH="$PWD/.venv/node:$PATH" .venv/node/npm ci --prefix tests/clients --cache .venv/node/cache \
-            --no-audit --no-fund --ignore-scripts
-        echo "$key" >tests/clients/node_modules/.ready
-    fi
+key=$({ pwd; cat "$1/package-lock.json"; } | cksum)
+if [ "$(cat "$1/node_modules/.ready" 2>/dev/null)" != "$key" ]; then
+    # A Node of its own knows only the authorities that it was built with; this machine may trust more.
+    trusted=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}
+    if [ -r "$trusted" ]; then export NODE_EXTRA_CA_CERTS="$trusted"; fi
+    PATH="$PWD/.venv/node:$PATH" .venv/node/npm ci --prefix "$1" --cache .venv/node/cache \
+        --no-audit --no-fund --ignore-scripts
+    echo "$key" >"$1/node_modules/.ready"
 fi

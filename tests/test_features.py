@@ -98,6 +98,48 @@ async def test_without_tools(router: RouterFrom, sandbox: Sandbox) -> None:
     assert (await asked(refusing, sandbox, "gpt-4.1"))[1].warnings == ()
 
 
+MCP_OFF = "switched off in policies/features.yaml"
+
+
+@pytest.mark.parametrize(
+    ("asks", "arrives", "warnings"),
+    [
+        ({"mcp_tools": ["*"]}, {}, [f"mcp_tools is taken out: it is {MCP_OFF}"]),
+        (
+            {"tools": [{"type": "mcp", "server_label": "a"}], "tool_choice": "auto"},
+            {},
+            [f"MCP servers are taken out of tools: {MCP_OFF}"],
+        ),
+        (
+            {"tools": [TOOL, {"type": "mcp", "server_label": "a", "server_url": "http://b"}], "mcp_tools": ["*"]},
+            {"tools": [TOOL]},
+            [f"mcp_tools is taken out: it is {MCP_OFF}", f"MCP servers are taken out of tools: {MCP_OFF}"],
+        ),
+    ],
+)
+async def test_without_mcp_servers(
+    router: RouterFrom, sandbox: Sandbox, asks: Json, arrives: Json, warnings: list[str]
+) -> None:
+    arrived, receipt = await asked(built(router, sandbox, mcp_integration="strip"), sandbox, "gpt-4.1", **asks)
+    assert {name: arrived[name] for name in ("mcp_tools", "tools", "tool_choice") if name in arrived} == arrives
+    assert list(receipt.warnings) == warnings
+    refusing = built(router, sandbox, mcp_integration="refuse")
+    with pytest.raises(InvalidRequest) as caught:
+        await asked(refusing, sandbox, "gpt-4.1", **asks)
+    assert (caught.value.code, caught.value.param) == (
+        "feature_off",
+        next(n for n in ("mcp_tools", "tools") if n in asks),
+    )
+    assert (await asked(refusing, sandbox, "gpt-4.1", tools=[TOOL]))[1].warnings == ()
+
+
+async def test_without_tools_there_are_none_of_mcp_servers(router: RouterFrom, sandbox: Sandbox) -> None:
+    with pytest.raises(InvalidRequest, match="mcp_tools is switched off"):
+        await asked(built(router, sandbox, tools="refuse"), sandbox, "gpt-4.1", mcp_tools=["*"])
+    _, receipt = await asked(built(router, sandbox, tools="strip"), sandbox, "gpt-4.1", mcp_tools=["*"])
+    assert receipt.warnings == (f"mcp_tools is taken out: it is {MCP_OFF}",)
+
+
 @pytest.mark.parametrize(
     "ask", [{"reasoning_effort": "high"}, {"thinking": {"type": "enabled", "budget_tokens": 2000}}]
 )

@@ -59,6 +59,7 @@ RULES = [
             "scribe_router.litellm_names",
             "scribe_router.names",
             "scribe_router.policies.schema",
+            "scribe_router.policies.mcp",
             "scribe_router.policies.quirks",  # rows of providers.yaml
             "scribe_router.patterns",
         ),

@@ -38,7 +38,8 @@ def _lenient(schema: Any, reference: dict[str, str] = REFERENCE) -> Any:
     if not isinstance(schema, dict):
         return schema
     if any(each.get("type") == "number" for each in schema.get("anyOf", ())):  # pydantic takes numbers as text too
-        schema = {**schema, "anyOf": [each for each in schema["anyOf"] if each.get("type") != "string"]}
+        words = [each for each in schema["anyOf"] if each.get("type") != "string" or {"enum", "const"} & each.keys()]
+        schema = {**schema, "anyOf": words}
     if _narrow(schema):
         about = {name: schema[name] for name in _ABOUT if name in schema}
         return {**about, "anyOf": [{k: v for k, v in schema.items() if k not in _ABOUT}, reference]}

@@ -1,11 +1,11 @@
-"""MCP tools: `policies/mcp.yaml`. Which servers there are, which of their tools who may use, what a call costs.
+"""MCP tools: `policies/mcp.yaml`. Which servers there are, which of their tools may be used, what a call costs.
 
-Knows names, prices and who asks; never a session, nor what a server said.
+Knows names and prices; never a session, nor what a server said.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -14,14 +14,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
-from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import Api, Json, Mark, Principal, ToolOutcome
-from scribe_router.names import did_you_mean
+from scribe_router.exchange import Json, Mark, ToolOutcome
 from scribe_router.policies.schema import Shape
 
 NANO = 1_000_000_000
 BETWEEN = "__"  # a server's name and a tool's, in the name that models see
-EVERYBODY = "*"
 LONGEST_NAME = 64  # of a function, at OpenAI and at Anthropic
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -106,10 +103,12 @@ class McpPolicy(Shape):
 
     A request goes at most `rounds` times to a model for its tools, for at most `seconds`, and spends at most `usd` on
     them (empty: what its other limits leave). A tool that is called with the same arguments `repeats` times in one
-    request is reported as a loop, once.
+    request is reported as a loop, once. Without `tracking` a call leaves no row in the ledger, so that only free tools
+    may be used.
     """
 
     enabled: bool = True
+    tracking: bool = True
     servers: dict[Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$", max_length=32)], McpServer] = Field(
         default_factory=dict
     )
@@ -172,7 +171,7 @@ def catalogue(policy: McpPolicy, listings: Mapping[str, Sequence[Listed]]) -> di
         row = policy.servers[server]
         for each in listed:
             fee = row.fee(each.name)
-            if fee is not None and row.offers(each.name):
+            if fee is not None and row.offers(each.name) and (policy.tracking or not fee):
                 function = _function(f"{server}{BETWEEN}{each.name}")
                 tools[function] = Tool(server, each.name, function, fee, each.description, each.schema)
     return tools
@@ -204,104 +203,3 @@ def fingerprint(arguments: Any) -> str:
     """A hash of a call's arguments, whatever the order of their names."""
     text = json.dumps(arguments, sort_keys=True, separators=(",", ":"))
     return blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a request asks for: names (tools, servers, groups, `*`), each with the field that it came from; and the
-    request's own tools, without ours."""
-
-    names: tuple[tuple[str, str], ...]
-    own: tuple[Any, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.names)
-
-
-def wanted(api: Api, body: Mapping[str, Any]) -> Wanted:
-    """What a request asks for, in `mcp_tools` or as `tools: [{type: mcp, server_label: ...}]`. An entry with a
-    `server_url` of its own is for the provider, and stays."""
-    names = [(each, "mcp_tools") for each in _texts(body.get("mcp_tools"), "mcp_tools")]
-    if api != "chat":
-        if names:
-            raise InvalidRequest("mcp_tools is for chat completions", code="invalid_value", param="mcp_tools")
-        return Wanted((), ())
-    own = []
-    for index, tool in enumerate(body.get("tools") or ()):
-        if isinstance(tool, Mapping) and tool.get("type") == "mcp" and not {"server_url", "connector_id"} & tool.keys():
-            names += [(each, f"tools[{index}]") for each in _labelled(tool, f"tools[{index}]")]
-        else:
-            own.append(tool)
-    return Wanted(tuple(names), tuple(own))
-
-
-def _labelled(tool: Mapping[str, Any], place: str) -> Iterator[str]:
-    label, allowed = tool.get("server_label"), tool.get("allowed_tools")
-    if not isinstance(label, str) or not label:
-        text = f"{place}.server_label must name an MCP server of this router"
-        raise InvalidRequest(text, code="invalid_value", param=f"{place}.server_label")
-    if isinstance(allowed, Mapping):
-        allowed = allowed.get("tool_names")
-    if allowed is None:
-        yield label
-    else:
-        yield from (f"{label}{BETWEEN}{each}" for each in _texts(allowed, f"{place}.allowed_tools"))
-
-
-def _texts(value: Any, place: str) -> list[str]:
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
-        raise InvalidRequest(f"{place} must be a list of names", code="invalid_type", param=place)
-    return value
-
-
-def asked_servers(policy: McpPolicy, asked: Wanted) -> list[str]:
-    """The servers whose tools a request can mean."""
-    patterns = [
-        each for name, _ in asked.names for each in (policy.groups[name].tools if name in policy.groups else (name,))
-    ]
-    starts = {pattern.partition(BETWEEN)[0] for pattern in patterns}
-    return [server for server in policy.servers if any(fnmatchcase(server, start) for start in starts)]
-
-
-def permitted(policy: McpPolicy, tools: Iterable[Tool], who: Principal) -> list[Tool]:
-    """The tools that somebody may use: those that the key itself names, and those of groups that it names, or that name
-    the key, its team or everybody."""
-    patterns = list(who.grant.tools)
-    for name, group in policy.groups.items():
-        invited = who.name in group.keys or (who.team and who.team in group.teams)
-        if invited or EVERYBODY in (*group.keys, *group.teams) or {name, EVERYBODY} & set(who.grant.mcp_groups):
-            patterns += group.tools
-    return [tool for tool in tools if any(_covers(pattern, tool) for pattern in patterns)]
-
-
-def chosen(policy: McpPolicy, asked: Wanted, tools: Sequence[Tool]) -> list[Tool]:
-    """The tools that a request asks for, of those that it may use, each once.
-
-    Raises `InvalidRequest` with the nearest name: whether there is a tool of that name that others may use is not told.
-    """
-    found: dict[str, Tool] = {}
-    for name, place in asked.names:
-        patterns = policy.groups[name].tools if name in policy.groups else (name,)
-        matching = [tool for tool in tools if name == EVERYBODY or any(_covers(each, tool) for each in patterns)]
-        if not matching and name != EVERYBODY:
-            known = sorted({*(tool.place for tool in tools), *(tool.server for tool in tools)})
-            text = f"there is no MCP tool, server or group {name[:100]} that this request may use"
-            raise InvalidRequest(f"{text}{did_you_mean(name, known)}", code="unknown_tool", param=place)
-        found.update((tool.function, tool) for tool in matching)
-    _check_distinct(found, asked.own)
-    return list(found.values())
-
-
-def _check_distinct(found: Mapping[str, Tool], own: Iterable[Any]) -> None:
-    for tool in own:
-        function = tool.get("function") if isinstance(tool, Mapping) else None
-        name = function.get("name") if isinstance(function, Mapping) else None
-        if name in found:
-            text = f"{name} is a tool of the request and an MCP tool; give yours another name"
-            raise InvalidRequest(text, code="duplicate_tool", param="tools")
-
-
-def _covers(pattern: str, tool: Tool) -> bool:
-    return pattern in (EVERYBODY, tool.server) or fnmatchcase(tool.place, pattern)

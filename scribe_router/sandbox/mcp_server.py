@@ -11,8 +11,18 @@ from typing import Any
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ImageContent, TextContent
+from pydantic import BaseModel, ConfigDict
 
 SMALLEST_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+M8AAQUBAScY42YAAAAASUVORK5CYII="
+
+
+class Line(BaseModel):
+    """A line with its place; what else it had would be refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    number: int = 1
 
 
 def mcp_sandbox(record: Path | None = None) -> MCPServer:
@@ -30,6 +40,7 @@ def mcp_sandbox(record: Path | None = None) -> MCPServer:
 
     _work(server, executed)
     _trouble(server, executed)
+    _slow(server, executed)
     return server
 
 
@@ -59,6 +70,12 @@ def _work(server: MCPServer, executed: Any) -> None:
         return text
 
     @server.tool()
+    def tidy(lines: list[Line]) -> str:
+        """Put lines in order."""
+        executed("tidy", lines=len(lines))
+        return "\n".join(line.text for line in sorted(lines, key=lambda line: line.number))
+
+    @server.tool()
     def picture() -> CallToolResult:
         """Draw a dot."""
         executed("picture")
@@ -76,13 +93,6 @@ def _trouble(server: MCPServer, executed: Any) -> None:
         """Answer with an error."""
         executed("fail", text=text)
         return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
-
-    @server.tool()
-    async def hang(seconds: float = 3600.0) -> str:
-        """Answer late."""
-        executed("hang", seconds=seconds)
-        await asyncio.sleep(seconds)
-        return "at last"
 
     @server.tool()
     def crash() -> str:
@@ -106,7 +116,6 @@ def _trouble(server: MCPServer, executed: Any) -> None:
     async def ask(context: Context) -> str:
         """Ask the client's person something."""
         executed("ask")
-        from pydantic import BaseModel
 
         class Name(BaseModel):
             name: str
@@ -125,6 +134,29 @@ def _trouble(server: MCPServer, executed: Any) -> None:
         server.add_tool(more, name=name)
         await context.session.send_tool_list_changed()
         return "grown"
+
+
+def _slow(server: MCPServer, executed: Any) -> None:
+    @server.tool()
+    async def hang(seconds: float = 3600.0) -> str:
+        """Answer late."""
+        executed("hang", seconds=seconds)
+        await asyncio.sleep(seconds)
+        return "at last"
+
+    @server.tool()
+    async def late() -> str:
+        """Answer after a second."""
+        executed("late")
+        await asyncio.sleep(1.0)
+        return "late, but here"
+
+    @server.tool()
+    async def stall() -> str:
+        """Answer never."""
+        executed("stall")
+        await asyncio.Event().wait()
+        return ""
 
 
 def run(record: Path | None = None, *, host: str = "127.0.0.1", port: int | None = None) -> None:

@@ -48,9 +48,9 @@ MIGRATIONS = {
     3: """ALTER TABLE attempts ADD COLUMN experiment TEXT NOT NULL DEFAULT '';
         ALTER TABLE attempts ADD COLUMN arm TEXT NOT NULL DEFAULT '';
         ALTER TABLE attempts ADD COLUMN unit TEXT NOT NULL DEFAULT '';
-        ALTER TABLE attempts ADD COLUMN reported TEXT;
-        ALTER TABLE attempts ADD COLUMN tool TEXT NOT NULL DEFAULT '';""",
-    4: """CREATE TABLE keys (
+        ALTER TABLE attempts ADD COLUMN reported TEXT;""",
+    4: """ALTER TABLE attempts ADD COLUMN tool TEXT NOT NULL DEFAULT '';
+        CREATE TABLE keys (
         id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL UNIQUE, text TEXT NOT NULL)
         WITHOUT ROWID;""",
 }

@@ -4,16 +4,13 @@ Knows the official client and what a server answers; never who asks, nor what a 
 """
 
 import asyncio
-import json
 import logging
 import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from decimal import Decimal
-from math import ceil, inf
+from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 from mcp import Client, MCPError
@@ -22,15 +19,13 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp_types import (
     CONNECTION_CLOSED,
     REQUEST_TIMEOUT,
-    CallToolResult,
     Implementation,
-    TextResourceContents,
     ToolListChangedNotification,
 )
 
 from scribe_router import __version__
-from scribe_router.exchange import ToolOutcome
-from scribe_router.policies.mcp import NANO, Listed, McpPolicy, McpServer, Tool
+from scribe_router.policies.mcp import Listed, McpPolicy, McpServer, Tool
+from scribe_router.upstream.mcp_results import ToolReply, cut, reported, text_of
 from scribe_router.upstream.mcp_stdio import started
 
 log = logging.getLogger("scribe_router.mcp")
@@ -38,21 +33,11 @@ START_SECONDS = 30.0
 LIST_SECONDS = 60.0  # how long a list of tools is good for, where nobody tells that it changed
 FIRST_REST, LONGEST_REST = 1.0, 60.0  # after starts that failed
 MOST_SILENT = 3  # calls in a row that ran out of time, after which the session is opened anew
-MOST_REPORTED = 10**18  # nano-dollars
 MOST_PAGES, MOST_TOOLS = 50, 1000
 
 
 class Away(Exception):
     """A server cannot be asked; the text says why, for an operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolReply:
-    """What became of a call: what the model is told, and the price that the server reported, in nano-dollars."""
-
-    outcome: ToolOutcome
-    text: str
-    reported: int | None = None
 
 
 class McpSessions:
@@ -64,10 +49,14 @@ class McpSessions:
             weakref.WeakKeyDictionary()
         )
 
-    async def listed(self, servers: Collection[str]) -> tuple[dict[str, list[Listed]], dict[str, str]]:
-        """The tools of each server that answers, and of the others why not. All are asked at once."""
+    async def listed(
+        self, servers: Collection[str], within: float = inf
+    ) -> tuple[dict[str, list[Listed]], dict[str, str]]:
+        """The tools of each server that answers within so many seconds, and of the others why not. All are asked at
+        once."""
         names = list(servers)
-        found = await asyncio.gather(*(self._session(name).listed() for name in names), return_exceptions=True)
+        work = (self._session(name).listed(within) for name in names)
+        found = await asyncio.gather(*work, return_exceptions=True)
         tools: dict[str, list[Listed]] = {}
         problems: dict[str, str] = {}
         for name, each in zip(names, found, strict=True):
@@ -96,97 +85,125 @@ class McpSessions:
 
 
 class _Session:
-    """One server. A task of its own holds the client, since its connection belongs to the task that opened it."""
+    """One server. A task of its own holds the client, since its connection belongs to the task that opened it; and who
+    waits for it to open may leave without ending that for others."""
 
     def __init__(self, name: str, row: McpServer) -> None:
         self.name, self._row = name, row
-        self._opening, self._gate = asyncio.Lock(), asyncio.Semaphore(row.concurrent)
+        self._gate, self._asking = asyncio.Semaphore(row.concurrent), asyncio.Lock()
         self._client: Client | None = None
-        self._holder: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[Client] | None = None
+        self._holders: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
         self._tools: tuple[float, list[Listed]] | None = None
+        self._changes = 0
         self._failures, self._rests_until, self._problem = 0, 0.0, ""
         self._silent = 0
         self._complaints: deque[str] = deque(maxlen=5)
 
-    async def listed(self) -> list[Listed]:
+    async def listed(self, within: float) -> list[Listed]:
         """Its tools, as it said within the last minute. Raises `Away`."""
-        if self._tools is not None and time.monotonic() - self._tools[0] < LIST_SECONDS:
-            return self._tools[1]
-        client = await self._open()
+        try:
+            async with asyncio.timeout(None if within == inf else within), self._asking:
+                if self._tools is None or time.monotonic() - self._tools[0] >= LIST_SECONDS:
+                    return await self._list()
+                return self._tools[1]
+        except TimeoutError:
+            raise Away(f"MCP server {self.name} does not list its tools within {within:.3g} seconds") from None
+
+    async def _list(self) -> list[Listed]:
+        client, changes = await self._open(), self._changes
         try:
             async with asyncio.timeout(START_SECONDS):
                 tools = await _pages(client)
-        except (MCPError, TimeoutError, ValueError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, its tools cannot be offered)
             self._broken(client)
             raise Away(f"MCP server {self.name} does not list its tools: {_words(error)}") from None
-        self._tools = (time.monotonic(), tools)
+        if changes == self._changes:  # else it told of a change in the meantime
+            self._tools = (time.monotonic(), tools)
         return tools
 
     async def call(self, tool: str, arguments: Mapping[str, Any], within: float) -> ToolReply:
-        seconds = min(self._row.timeout_seconds, within)
+        until = time.monotonic() + within
+        client, seconds = None, within
         try:
-            client = await self._open()
+            async with asyncio.timeout(None if within == inf else within):
+                opened = await self._open()
+            seconds = min(self._row.timeout_seconds, until - time.monotonic())
+            if seconds <= 0:
+                return self._late(None, within)
+            async with asyncio.timeout(seconds), self._gate:
+                client = opened  # from here on it may have been sent
+                result = await client.call_tool(tool, dict(arguments), read_timeout_seconds=seconds)
         except Away as away:
             return ToolReply("not_connected", str(away))
-        sent = False
-        try:
-            async with asyncio.timeout(seconds), self._gate:
-                sent = True
-                result = await client.call_tool(tool, dict(arguments), read_timeout_seconds=seconds)
         except TimeoutError:
-            return self._late(client, seconds, sent=sent)
+            return self._late(client, seconds)
         except MCPError as error:
             return self._error(client, seconds, error)
-        except (ValueError, OSError, RuntimeError) as error:  # a result that is none, or a connection that ended
-            self._broken(client)
+        except Exception as error:  # noqa: BLE001  (a result that is none, or a connection that ended)
+            self._unheard(client)
             return ToolReply("lost", f"the tool's answer was lost: {_words(error)}")
         self._silent = 0
-        text = _cut(_text(result), self._row.result_bytes)
-        return ToolReply("failed" if result.is_error else "answered", text, _reported(result))
+        text = cut(text_of(result), self._row.result_bytes)
+        return ToolReply("failed" if result.is_error else "answered", text, reported(result))
 
-    def _late(self, client: Client, seconds: float, *, sent: bool) -> ToolReply:
-        if not sent:
-            return ToolReply("not_connected", f"MCP server {self.name} has too many calls at once")
+    def _late(self, client: Client | None, seconds: float) -> ToolReply:
+        if client is None:
+            return ToolReply("not_connected", f"MCP server {self.name} had no time for the call")
+        self._unheard(client)
+        return ToolReply("timeout", f"the tool did not answer within {seconds:.3g} seconds")
+
+    def _unheard(self, client: Client | None) -> None:
+        """A call had no answer that could be read. One is that call's matter, several in a row are the session's."""
         self._silent += 1
-        if self._silent >= MOST_SILENT:  # not one slow call, but a server that answers nobody
+        if client is not None and self._silent >= MOST_SILENT:
             self._broken(client)
-        return ToolReply("timeout", f"the tool did not answer within {seconds:g} seconds")
 
-    def _error(self, client: Client, seconds: float, error: MCPError) -> ToolReply:
+    def _error(self, client: Client | None, seconds: float, error: MCPError) -> ToolReply:
         if error.code == REQUEST_TIMEOUT:
-            return self._late(client, seconds, sent=True)
+            return self._late(client, seconds)
         if error.code == CONNECTION_CLOSED:
-            self._broken(client)
+            if client is not None:
+                self._broken(client)
             return ToolReply("lost", "the tool's server ended before it answered")
         self._silent = 0
-        return ToolReply("failed", _cut(f"error: {_words(error)}", self._row.result_bytes))
+        return ToolReply("failed", cut(f"error: {_words(error)}", self._row.result_bytes))
 
     async def _open(self) -> Client:
         """The client, opened now where it is not. Raises `Away`, at once while failed starts are a moment ago."""
-        async with self._opening:
-            if self._client is not None:
-                return self._client
+        if self._client is not None:
+            return self._client
+        if self._opening is None or self._opening.done():
             if time.monotonic() < self._rests_until:
                 raise Away(self._problem)
-            ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-            self._over = asyncio.Event()
-            self._holder = asyncio.create_task(self._hold(ready, self._over))
-            try:
-                async with asyncio.timeout(START_SECONDS):
-                    self._client = await asyncio.shield(ready)
-            except (Exception, asyncio.CancelledError) as error:
-                self._holder.cancel()
-                if isinstance(error, asyncio.CancelledError):
-                    raise
-                self._failures += 1
-                self._rests_until = time.monotonic() + min(LONGEST_REST, FIRST_REST * 2.0 ** (self._failures - 1))
-                said = f" ({'; '.join(self._complaints)})" if self._complaints else ""
-                self._problem = f"MCP server {self.name} cannot be reached: {_words(error)}{said}"
-                log.warning("%s", self._problem)
-                raise Away(self._problem) from None
-            self._failures = 0
-            return self._client
+            self._opening = asyncio.create_task(self._start())
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._opening)
+
+    async def _start(self) -> Client:
+        """Open it, for everybody who waits. Raises `Away`."""
+        ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        holder = asyncio.create_task(self._hold(ready, self._over))
+        self._holders.add(holder)
+        holder.add_done_callback(self._holders.discard)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                client = await asyncio.shield(ready)
+        except asyncio.CancelledError:
+            holder.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is, it cannot be reached)
+            holder.cancel()
+            self._failures += 1
+            self._rests_until = time.monotonic() + min(LONGEST_REST, FIRST_REST * 2.0 ** min(self._failures - 1, 10))
+            said = f" ({'; '.join(self._complaints)})" if self._complaints else ""
+            self._problem = f"MCP server {self.name} cannot be reached: {_words(error)}{said}"
+            log.warning("%s", self._problem)
+            raise Away(self._problem) from None
+        self._failures, self._client = 0, None if holder.done() else client
+        return client
 
     async def _hold(self, ready: "asyncio.Future[Client]", over: asyncio.Event) -> None:
         try:
@@ -227,6 +244,7 @@ class _Session:
 
     async def _heard(self, message: Any) -> None:
         if isinstance(message, ToolListChangedNotification):
+            self._changes += 1
             self._tools = None
 
     def _broken(self, client: Client) -> None:
@@ -236,10 +254,14 @@ class _Session:
             self._over.set()
 
     async def aclose(self) -> None:
+        """End the session, and those before it whose end is still under way."""
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
         self._over.set()
-        if self._holder is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(self._holder, return_exceptions=True), START_SECONDS)
+        if self._holders:
+            _, late = await asyncio.wait(self._holders, timeout=START_SECONDS)
+            for holder in late:
+                holder.cancel()
 
 
 async def _pages(client: Client) -> list[Listed]:
@@ -252,47 +274,6 @@ async def _pages(client: Client) -> list[Listed]:
         if cursor is None or len(tools) >= MOST_TOOLS:
             break
     return tools[:MOST_TOOLS]
-
-
-def _text(result: CallToolResult) -> str:
-    """What a model is told of a result: its texts; of what is no text, what it is."""
-    texts = []
-    for part in result.content:
-        if part.type == "text":
-            texts.append(part.text)
-        elif part.type == "resource" and isinstance(part.resource, TextResourceContents):
-            texts.append(part.resource.text)
-        else:
-            kind = getattr(part, "mime_type", None) or part.type
-            texts.append(f"[{kind}, which cannot be shown here]")
-    if not texts and result.structured_content is not None:
-        texts.append(json.dumps(result.structured_content, ensure_ascii=False))
-    return "\n".join(texts)
-
-
-def _cut(text: str, most: int) -> str:
-    """The text, not longer than so many bytes in a JSON body, and what was left out."""
-    size = len(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
-    if size <= most:
-        return text
-    note = f"\n[cut: {size} bytes, {most} are allowed]"
-    kept = text[:most]
-    while kept and len(json.dumps(kept + note, ensure_ascii=False).encode(errors="replace")) > most:
-        kept = kept[: max(0, int(len(kept) * 0.9) - 1)]
-    return kept + note
-
-
-def _reported(result: CallToolResult) -> int | None:
-    """The price in `_meta.cost.usd`, in nano-dollars rounded up; None where there is none, or it is no price."""
-    cost = (result.meta or {}).get("cost")
-    usd = cost.get("usd") if isinstance(cost, Mapping) else None
-    if isinstance(usd, bool) or not isinstance(usd, int | float | str):
-        return None
-    try:
-        amount = Decimal(str(usd)) * NANO
-        return ceil(amount) if 0 <= amount <= MOST_REPORTED else None
-    except ArithmeticError:
-        return None
 
 
 def _first(error: BaseException) -> Exception:

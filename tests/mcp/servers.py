@@ -1,6 +1,7 @@
 """The sandbox's MCP server as tests start it, over stdio and over HTTP, and what it executed."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ def stdio(record: Path | None = None, **row: Any) -> dict[str, Any]:
 @contextmanager
 def over_http(record: Path | None = None) -> Iterator[str]:
     """The server over HTTP, as a process of its own: its address."""
-    port = _free()
+    port = free_port()
     process = subprocess.Popen([sys.executable, *program(record, port)], cwd=ROOT)
     url = f"http://127.0.0.1:{port}/mcp"
     try:
@@ -55,9 +56,7 @@ def executed(record: Path) -> list[str]:
     return [json.loads(line)["tool"] for line in record.read_text().splitlines()] if record.exists() else []
 
 
-def _free() -> int:
-    import socket
-
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

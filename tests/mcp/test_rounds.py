@@ -1,19 +1,32 @@
 """Requests with MCP tools, end to end: the model calls, the tool runs, the model is asked again; plain and streamed,
 on both lanes. What leaves for the model is looked at, and so is what the client sees."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from scribe_router.errors import BudgetExceeded, InvalidRequest, StreamError, Unavailable, UpstreamError
-from scribe_router.exchange import Call, Grant, Json, Principal, Receipt, usd
+from scribe_router.errors import (
+    BudgetExceeded,
+    DeadlineExceeded,
+    InvalidRequest,
+    StreamError,
+    Unavailable,
+    UpstreamError,
+)
+from scribe_router.exchange import LOCAL, Call, CallOptions, Grant, Json, Principal, Receipt, usd
+from scribe_router.explain_past import explained, recorded
+from scribe_router.record import Record
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
+from scribe_router.tool_rounds import _arguments
+from scribe_router.tool_turns import Wish
 from scribe_router.upstream.assembly import Assembly
 from tests.mcp.servers import executed, stdio
 from tests.support.yaml_text import registry_from
@@ -24,13 +37,26 @@ ENTRY = """
   - model_name: {name}
     litellm_params: {{model: {model}, api_base: BASE{path}, api_key: k}}
     model_info: {{input_cost_per_token: 1.0e-6, output_cost_per_token: 2.0e-6}}"""
-BEHAVIOURS = ("tool", "tools-2", "rounds-3", "rounds-99", "tool+think", "tool+aloud", "tools-9", "echo", "error-500")
+BEHAVIOURS = (
+    "tool",
+    "tools-2",
+    "rounds-3",
+    "rounds-99",
+    "tool+think",
+    "tool+aloud",
+    "tools-9",
+    "echo",
+    "error-500",
+    "tool+slow-1s",
+)
 LANES = {"wire": ("openai/", "/v1"), "litellm": ("anthropic/", "/anthropic")}
 CONFIG = "model_list:" + "".join(
     ENTRY.format(name=f"{lane}-{each}", model=wire + each, path=path)
     for lane, (wire, path) in LANES.items()
     for each in BEHAVIOURS
 )
+ORDINARY = CallOptions()
+ONE_BY_ONE = {"parallel_tool_calls": False}
 ASK = [{"role": "user", "content": "look it up"}]
 SEARCH = 1_000_000  # nano-dollars, by the policy below
 OWN = {
@@ -49,13 +75,19 @@ class Desk:
         self.router, self.sandbox, self.record = router, sandbox, record
 
     async def ask(
-        self, model: str, *, stream: bool = False, who: Principal | None = None, **body: Any
+        self,
+        model: str,
+        *,
+        stream: bool = False,
+        who: Principal = LOCAL,
+        options: CallOptions = ORDINARY,
+        **body: Any,
     ) -> tuple[Json, Receipt]:
         """The whole answer, however it came, and its receipt."""
-        options = {"include_usage": True}
+        usage = {"include_usage": True}
         asked = {"model": model, "messages": ASK, "mcp_tools": ["box__web_search"], "stream": stream, **body}
-        call = Call("chat", {**asked, "stream_options": options} if stream else asked)
-        answer = await (self.router.serve(call) if who is None else self.router.serve(call, who))
+        call = Call("chat", {**asked, "stream_options": usage} if stream else asked, options)
+        answer = await self.router.serve(call, who)
         if not isinstance(answer, AnswerStream):
             return answer.body, answer.exchange.receipt()
         assembly = Assembly()
@@ -70,11 +102,18 @@ class Desk:
 
     @property
     def journal(self) -> list[Json]:
-        return [json.loads(line) for line in Path(str(self.router.registry.store.journal)).read_text().splitlines()]
+        path = Path(str(self.router.registry.store.journal))
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     @property
     def executed(self) -> list[str]:
         return executed(self.record)
+
+    async def books_balance(self) -> None:
+        """Nothing is held or reserved any more, and the ledger agrees with itself."""
+        await self.router.ledger.flush()
+        assert await self.router.ledger.check() == []
+        assert all(each.reserved == 0 for each in (await self.router.ledger.counters()).values())
 
     def forget(self) -> None:
         self.sandbox.clear()
@@ -293,9 +332,96 @@ async def test_tools_that_cannot_be_paid_do_not_run(desk: Desk, *, stream: bool)
         told = "policies/mcp.yaml allows 0.02 usd of tools for one request, this one has used 0 and needs 1 more"
         assert told in str(refused.value)
     assert desk.executed == []
+    await desk.books_balance()
+
+
+@both
+@pytest.mark.parametrize(
+    ("model", "until", "runs"),
+    [
+        ("wire-tool+slow-1s", lambda desk: desk.sent, []),
+        ("wire-tool", lambda desk: desk.executed, ["late"]),
+    ],
+    ids=["before", "meanwhile"],
+)
+async def test_for_who_left_no_tool_runs_and_no_model_is_asked(
+    desk: Desk, model: str, until: Callable[[Desk], list[Any]], runs: list[str], *, stream: bool
+) -> None:
+    task = asyncio.create_task(desk.ask(model, stream=stream, mcp_tools=["box__late"], user=f"{model} {stream}"))
+    while not until(desk):  # noqa: ASYNC110  (no event tells it)
+        await asyncio.sleep(0.01)
+    before = len(desk.journal)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    while len(desk.journal) == before:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert (len(desk.sent), desk.executed) == (1, runs)
+    await desk.books_balance()
+
+
+async def test_a_call_that_is_cancelled_before_its_first_step_is_settled(desk: Desk) -> None:
+    """Calls one by one: the second waits for the first, and is cancelled before it was sent."""
+    rounds = desk.router._rounds
+    assert rounds is not None
+    asked = {"model": "wire-tools-2", "messages": ASK, "mcp_tools": ["box__stall", "box__web_search"]}
+    task = asyncio.create_task(desk.router._serve(desk.router._open(Call("chat", {**asked, **ONE_BY_ONE}), LOCAL)))
+    while "stall" not in desk.executed:  # noqa: ASYNC110  (no event tells it)
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     await desk.router.ledger.flush()
-    assert await desk.router.ledger.check() == []
-    assert all(each.reserved == 0 for each in (await desk.router.ledger.counters()).values())
+    rows = [row for row in await desk.router.ledger.rows(limit=10) if row["tool"]][:2]
+    assert {row["tool"]: (row["state"], row["outcome"], row["mark"]) for row in rows} == {
+        "box__stall": ("settled", "lost", "doubt"),
+        "box__web_search": ("settled", "not_connected", "zero"),
+    }
+    await desk.books_balance()
+
+
+@both
+async def test_a_deadline_is_shorter_than_a_tool(desk: Desk, *, stream: bool) -> None:
+    began = time.monotonic()
+    with pytest.raises((DeadlineExceeded, StreamError)):
+        await desk.ask("wire-tool", stream=stream, mcp_tools=["box__stall"], options=CallOptions(timeout=2.0))
+    assert time.monotonic() - began < 30, "the tool would never end"
+    await desk.books_balance()
+
+
+@both
+async def test_schemas_reach_both_lanes_as_they_are(desk: Desk, *, stream: bool) -> None:
+    """But for its title, of which LiteLLM's translation to Anthropic knows nothing."""
+    rounds = desk.router._rounds
+    assert rounds is not None
+    tools, _ = await rounds.sessions.listed(["box"])
+    schema = next(each.schema for each in tools["box"] if each.name == "tidy")
+    assert schema["$defs"]["Line"]["additionalProperties"] is False
+    for lane in LANES:
+        await desk.ask(f"{lane}-echo", stream=stream, mcp_tools=["box__tidy"])
+    wire, litellm = desk.sent
+    assert wire["tools"][0]["function"]["parameters"] == schema
+    assert litellm["tools"][0]["input_schema"] == {name: value for name, value in schema.items() if name != "title"}
+
+
+@pytest.mark.parametrize(
+    ("written", "given"),
+    [
+        ("", {}),
+        ("null", {}),
+        ('{"a": 1}', {"a": 1}),
+        ('"{\\"a\\": 1}"', {"a": 1}),
+        ("[1]", None),
+        ("7", None),
+        ('{"a": ', None),
+        ('{"a": "\\ud800"}', None),
+        ("[" * 100_000, None),
+        ('{"a": ' * 5_000 + "1" + "}" * 5_000, None),
+        ('{"a": %s}' % ("9" * 5_000), None),
+    ],
+)
+async def test_arguments_as_models_write_them(written: str, given: Json | None) -> None:
+    assert _arguments(Wish("a", "b", written)) == given
 
 
 async def test_the_journal_has_one_line_with_the_tools(desk: Desk) -> None:
@@ -307,3 +433,20 @@ async def test_the_journal_has_one_line_with_the_tools(desk: Desk) -> None:
     ]
     assert len(lines[0]["attempts"]) == 2
     assert lines[0]["cost_usd"] == usd(receipt.cost or 0)
+    past = recorded(desk.router.registry.store.journal, receipt.request_id)
+    happened = explained(past, desk.router.registry).partition("what happened\n")[2].splitlines()[1:4]
+    assert [line.split()[:2] for line in happened] == [
+        ["1.", "wire-tool"],
+        ["box__web_search", "mcp"],
+        ["2.", "wire-tool"],
+    ]
+    assert [line.partition("round ")[2][:1] for line in happened] == ["1", "1", "2"]
+    assert past == Record.read(past.as_json())
+
+
+async def test_the_journal_has_the_plan_of_a_round_that_failed(desk: Desk) -> None:
+    with pytest.raises(UpstreamError) as refused:
+        await desk.ask("wire-error-500")
+    past = recorded(desk.router.registry.store.journal, refused.value.exchange.id)  # type: ignore[attr-defined]
+    assert past.plan is not None
+    assert [each.deployment for each in past.plan.candidates] == ["wire-error-500"]

@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from scribe_router.policies.mcp import McpPolicy, Tool
 from scribe_router.upstream import mcp_sessions
-from scribe_router.upstream.mcp_sessions import McpSessions, ToolReply
+from scribe_router.upstream.mcp_results import ToolReply
+from scribe_router.upstream.mcp_sessions import McpSessions
 from tests.mcp.servers import executed, over_http, stdio
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -149,7 +150,7 @@ async def test_a_server_that_answers_nobody_is_started_anew(tmp_path: Path, monk
     record = tmp_path / "record"
     found = sessions(stdio(record))
     try:
-        processes = []
+        await found.listed(["box"])
         for _ in range(2):
             assert (await found.call(tool("hang"), {}, within=0.5)).outcome == "timeout"
         assert (await found.call(tool("echo"), {"text": "new"})).text == "new"
@@ -157,6 +158,46 @@ async def test_a_server_that_answers_nobody_is_started_anew(tmp_path: Path, monk
     finally:
         await found.aclose()
     assert processes[0] == processes[1] != processes[2]
+
+
+async def test_who_leaves_while_a_server_opens_ends_it_for_nobody() -> None:
+    found = sessions(stdio())
+    try:
+        first = await found.call(tool("echo"), {"text": "x"}, within=0.01)
+        assert first == ToolReply("not_connected", "MCP server box had no time for the call")
+        _, problems = await found.listed(["box"], 0.01)
+        assert problems == {"box": "MCP server box does not list its tools within 0.01 seconds"}
+        opening = found._session("box")._opening
+        assert (await found.call(tool("echo"), {"text": "y"})).text == "y"
+        assert found._session("box")._opening is opening, "it was opened once"
+        assert (await found.call(tool("echo"), {"text": "z"}, within=-1.0)).outcome == "not_connected"
+    finally:
+        await found.aclose()
+
+
+async def test_a_session_that_closes_ends_the_calls_under_way() -> None:
+    found = sessions(stdio())
+    await found.listed(["box"])
+    calls = [asyncio.create_task(found.call(tool("hang"), {})) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    await found.aclose()
+    assert {(await each).outcome for each in calls} == {"lost"}
+
+
+async def test_each_loop_has_sessions_of_its_own() -> None:
+    """As the synchronous API has, whose loop is another."""
+    found = sessions(stdio())
+
+    async def elsewhere() -> str:
+        try:
+            return (await found.call(tool("echo"), {"text": "there"})).text
+        finally:
+            await found.aclose()
+
+    assert (await found.call(tool("echo"), {"text": "here"})).text == "here"
+    assert await asyncio.to_thread(asyncio.run, elsewhere()) == "there"
+    assert (await found.call(tool("echo"), {"text": "still"})).text == "still"
+    await found.aclose()
 
 
 async def test_what_cannot_be_started_is_told_at_once_the_second_time(

@@ -11,19 +11,8 @@ from pydantic import ValidationError
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import LOCAL, Grant, Principal
 from scribe_router.policies.access import MASTER
-from scribe_router.policies.mcp import (
-    Listed,
-    McpPolicy,
-    McpServer,
-    Wanted,
-    asked_servers,
-    catalogue,
-    chosen,
-    fingerprint,
-    permitted,
-    settled,
-    wanted,
-)
+from scribe_router.policies.mcp import Listed, McpPolicy, McpServer, catalogue, fingerprint, settled
+from scribe_router.policies.tool_requests import MOST_NAMES, Wanted, asked_servers, chosen, permitted, wanted
 
 HTTP = {"url": "http://127.0.0.1:1/mcp"}
 POLICY = McpPolicy.model_validate(
@@ -94,7 +83,7 @@ def test_what_a_request_asks_for(body: dict[str, Any], places: list[str]) -> Non
     asked = wanted("chat", body)
     assert bool(asked) is bool(places)
     assert [tool.place for tool in chosen(POLICY, asked, TOOLS)] == places
-    assert {place.partition("__")[0] for place in places} <= set(asked_servers(POLICY, asked))
+    assert {place.partition("__")[0] for place in places} <= set(asked_servers(POLICY, asked, LOCAL))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +96,11 @@ def test_what_a_request_asks_for(body: dict[str, Any], places: list[str]) -> Non
         ),
         ({"mcp_tools": "search"}, "mcp_tools must be a list of names", "mcp_tools"),
         ({"mcp_tools": [7]}, "mcp_tools must be a list of names", "mcp_tools"),
+        (
+            {"mcp_tools": ["search"] * (MOST_NAMES + 1)},
+            "201 MCP tools are asked for by name, at most 200 can be; a group or a server is one",
+            "mcp_tools",
+        ),
         (
             {"tools": [{"type": "mcp"}]},
             "tools[0].server_label must name an MCP server of this router",
@@ -128,6 +122,25 @@ def test_what_a_request_cannot_ask_for(body: dict[str, Any], message: str, param
     with pytest.raises(InvalidRequest) as refused:
         chosen(POLICY, wanted("chat", body), TOOLS)
     assert (refused.value.message, refused.value.param) == (message, param)
+
+
+@pytest.mark.parametrize(
+    ("who", "servers"),
+    [
+        (LOCAL, ["search", "files"]),
+        (Principal("bob", ""), ["search"]),
+        (Principal("bob", "", "analysts"), ["search", "files"]),
+        (Principal("bob", "", grant=Grant(tools=("files__read_file",))), ["search", "files"]),
+    ],
+)
+def test_a_server_of_which_somebody_may_use_nothing_is_not_asked(who: Principal, servers: list[str]) -> None:
+    for body in ({"mcp_tools": ["*"]}, {"mcp_tools": ["search", "files"]}, {"mcp_tools": ["search", "reading"]}):
+        assert asked_servers(POLICY, wanted("chat", body), who) == servers
+
+
+def test_what_is_not_tracked_is_free_or_not_there() -> None:
+    tools = catalogue(POLICY.model_copy(update={"tracking": False}), LISTINGS)
+    assert [tool.place for tool in tools.values()] == ["search__news"]
 
 
 def test_a_server_of_the_clients_is_for_the_provider() -> None:

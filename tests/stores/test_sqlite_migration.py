@@ -3,7 +3,10 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from scribe_router.stores.contract import Granted
 from scribe_router.stores.sqlite import SqliteLedger
@@ -29,6 +32,16 @@ INSERT INTO attempts VALUES ('old', 'x', 'local', 'ann', 'small', 'small', 'sand
 INSERT INTO counters VALUES ('team|blue|2030-01-01', 4, 0);
 PRAGMA user_version = 1;
 """
+# As they were when programs of those versions wrote ledgers.
+LATER = {
+    2: """ALTER TABLE attempts ADD COLUMN team TEXT NOT NULL DEFAULT '';
+        ALTER TABLE attempts ADD COLUMN model_name TEXT NOT NULL DEFAULT '';""",
+    3: "CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;",
+    4: """ALTER TABLE attempts ADD COLUMN experiment TEXT NOT NULL DEFAULT '';
+        ALTER TABLE attempts ADD COLUMN arm TEXT NOT NULL DEFAULT '';
+        ALTER TABLE attempts ADD COLUMN unit TEXT NOT NULL DEFAULT '';
+        ALTER TABLE attempts ADD COLUMN reported TEXT;""",
+}
 
 
 def columns(path: Path) -> list[tuple[str, str]]:
@@ -56,6 +69,22 @@ async def test_the_first_version_is_brought_up(tmp_path: Path) -> None:
     for each in (*several, new):
         each.close()
     assert columns(path) == columns(fresh)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+async def test_what_is_new_is_kept_in_a_ledger_of_any_version(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST + "".join(LATER[step] for step in range(2, version + 1)))
+        connection.execute(f"PRAGMA user_version = {version}")
+    ledger = SqliteLedger(path)
+    given = replace(row("new", 10, DAY), tool="box__web", experiment="e", arm="a", unit="u", team="blue")
+    assert await ledger.reserve(given, 10) == Granted(10)
+    await ledger.flush()
+    new, old = await ledger.rows()
+    assert [new[name] for name in ("tool", "experiment", "arm", "unit", "team")] == ["box__web", "e", "a", "u", "blue"]
+    assert (old["attempt"], old["tool"], old["experiment"]) == ("old", "", "")
+    ledger.close()
 
 
 def test_every_version_has_a_way_up() -> None:
