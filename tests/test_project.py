@@ -60,6 +60,8 @@ RULES = [
             "scribe_router.names",
             "scribe_router.policies.schema",
             "scribe_router.policies.quirks",  # rows of providers.yaml
+            "scribe_router.policies.addresses",  # what access.yaml and a key say of networks
+            "scribe_router.policies.signing",  # what a key is signed with
             "scribe_router.patterns",
         ),
     ),
@@ -133,7 +135,13 @@ RULES = [
             "scribe_router.accounts",
             "scribe_router.stores",
         ),
-        ("scribe_router.policies.access", "scribe_router.stores.contract"),
+        (
+            "scribe_router.policies.access",
+            "scribe_router.policies.addresses",
+            "scribe_router.policies.signing",
+            "scribe_router.stores.contract",
+            "scribe_router.stores.nonces",
+        ),
     ),
     Rule(
         "the way out knows no client and no SQL",

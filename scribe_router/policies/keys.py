@@ -11,14 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import ip_network
 from math import inf
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from scribe_router.exchange import Grant, Principal
+from scribe_router.policies.addresses import networks
 from scribe_router.policies.schema import Shape
+from scribe_router.policies.signing import secret_of
 
 PREFIX = "sk-scribe-"
 RANDOM = 6 + 32  # bytes that a new key takes, and 32 that a new secret does
@@ -76,11 +77,7 @@ class Spec(Shape):
     @field_validator("addresses")
     @classmethod
     def _networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        for each in addresses:
-            try:
-                ip_network(each)
-            except ValueError:
-                raise ValueError("each is an address or a network, such as 192.0.2.0/24") from None
+        networks(addresses)
         return addresses
 
     def described(self) -> dict[str, Any]:
@@ -174,9 +171,25 @@ def refusal(lock: Lock, shown: bytes, now: float) -> str | None:
     right = [hmac.compare_digest(kept, shown) and now < until for kept, until in lock.digests]
     if True not in right:
         return "is wrong"
+    return over(lock, now)
+
+
+def over(lock: Lock, now: float) -> str | None:
+    """Why a key opens nothing any more, whoever shows it; None where it does."""
     if lock.revoked:
         return "was revoked"
     return "has expired" if now >= lock.expires else None
+
+
+def signing_secret(identity: str, digest: bytes, hash_key: bytes) -> str:
+    """With what the holder of a secret signs: it follows from what is kept of that, so it ends with it, and nothing
+    more is kept."""
+    return secret_of(hash_key, f"{identity}-{digest.hex()}")
+
+
+def signing_secrets(identity: str, lock: Lock, hash_key: bytes, now: float) -> tuple[bytes, ...]:
+    """With what a key may be signed for now: one, or two while it is rotated."""
+    return tuple(signing_secret(identity, kept, hash_key).encode() for kept, until in lock.digests if now < until)
 
 
 @lru_cache(maxsize=4096)
