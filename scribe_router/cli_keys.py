@@ -39,6 +39,9 @@ def create(
     mcp_group: Annotated[Several, typer.Option(help="MCP access group; repeat it.")] = None,
     region: Annotated[Several, typer.Option(help="Region that it may be served in; repeat it. Default: any.")] = None,
     address: Annotated[Several, typer.Option(help="Network that it must call from; repeat it. Default: any.")] = None,
+    limit: Annotated[
+        Several, typer.Option(help="Limit that is `named: true` and holds for this key; repeat it.")
+    ] = None,
     signed: Annotated[
         bool,
         typer.Option("--signed", help="Take signed requests only; prints id and signing secret."),
@@ -52,6 +55,7 @@ def create(
     asked: dict[str, Any] = {"name": name, "models": model, "user": user, "team": team, "expires": expires}
     asked |= {"fields": field, "signed": "required" if signed else "no"}
     asked |= {"tools": tool or (), "mcp_groups": mcp_group or (), "regions": region or (), "addresses": address or ()}
+    asked |= {"limits": limit or ()}
     _tell(_run(config, policies, env_file, lambda issuer: issuer.create(asked, _actor(by))))
 
 

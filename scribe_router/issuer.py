@@ -134,6 +134,10 @@ class Issuer:
         for name in spec.fields or ():
             if name not in get_args(Name):
                 raise _wrong("fields", f"there is no field {name}{did_you_mean(name, get_args(Name))}")
+        for name in spec.limits:
+            if name not in self._registry.named_limits:
+                hint = did_you_mean(name, self._registry.named_limits)
+                raise _wrong("limits", f"no limit {name} is named: true in budgets.yaml or limits.yaml{hint}")
         if spec.expires is not None and spec.expires <= now:
             raise _wrong("expires", "that is over; name a time that is to come")
 

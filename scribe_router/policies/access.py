@@ -144,6 +144,11 @@ def _ours(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         allowed_by = SPELLINGS.get(name, name)
         if value is not None and allowed_by in _PLAIN:
             yield name, allowed_by
+    tools = body.get("tools")
+    if any(
+        isinstance(each, Mapping) and each.get("type") == "mcp" for each in (tools if isinstance(tools, list) else ())
+    ):
+        yield "tools", "mcp_tools"
     metadata = body.get("metadata")
     if isinstance(metadata, Mapping):
         yield from ((f"metadata.{each}",) * 2 for each in _LABELS if metadata.get(each) is not None)

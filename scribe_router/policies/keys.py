@@ -36,7 +36,8 @@ class Spec(Shape):
     `name` is what ledger, limits and audit log call it, for good. `user` and `team` are who its money is charged to;
     without a `user` that is the key's own name. `models` are patterns of models, groups and aliases. `fields` are those
     of our request fields that it may set; without them those of `access.yaml`. `regions` are where it may be served,
-    `addresses` the networks that it must call from; none of them means anywhere. `signed: required` takes signed
+    `addresses` the networks that it must call from; none of them means anywhere. `limits` are those of budgets.yaml and
+    limits.yaml that are `named` and are to hold for it. `signed: required` takes signed
     requests only. `expires` is in seconds since the epoch.
     """
 
@@ -49,6 +50,7 @@ class Spec(Shape):
     mcp_groups: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     signed: Literal["required", "no"] = "no"
     expires: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
@@ -66,7 +68,7 @@ class Spec(Shape):
             raise ValueError(f"at most {LONGEST} letters, without control characters")
         return name
 
-    @field_validator("models", "tools", "mcp_groups", "regions")
+    @field_validator("models", "tools", "mcp_groups", "regions", "limits")
     @classmethod
     def _patterns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
@@ -159,6 +161,7 @@ def lock(key: VirtualKey, fields: Iterable[str]) -> Lock:
         mcp_groups=key.mcp_groups,
         regions=key.regions,
         addresses=key.addresses,
+        limits=key.limits,
         signed=key.signed == "required",
     )
     digests = tuple((bytes.fromhex(each.digest), inf if each.until is None else each.until) for each in key.secrets)
