@@ -13,9 +13,9 @@ LARGEST_BODY = 64 * 1024 * 1024
 BODY_SECONDS = 120.0
 
 
-def in_time(receive: Receive, seconds: float = BODY_SECONDS) -> Receive:
-    """The same messages; a body that is not here after so many seconds raises `InvalidRequest` (408)."""
-    until = asyncio.get_running_loop().time() + seconds
+def in_time(receive: Receive) -> Receive:
+    """The same messages; a body that is not here after `BODY_SECONDS` raises `InvalidRequest` (408)."""
+    until = asyncio.get_running_loop().time() + BODY_SECONDS
     complete = False
 
     async def timely() -> Message:
@@ -26,7 +26,7 @@ def in_time(receive: Receive, seconds: float = BODY_SECONDS) -> Receive:
             async with asyncio.timeout_at(until):
                 message = await receive()
         except TimeoutError:
-            text = f"the body did not come within {seconds:g} seconds"
+            text = f"the body did not come within {BODY_SECONDS:g} seconds"
             raise InvalidRequest(text, code="body_too_slow", status=408) from None
         complete = not message.get("more_body", False)
         return message

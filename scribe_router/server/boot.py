@@ -18,6 +18,7 @@ from scribe_router.registry import Registry
 from scribe_router.router import Router
 from scribe_router.sandboxed import sandboxed
 from scribe_router.server.app import create_app
+from scribe_router.server.clocks import TimedProtocol
 from scribe_router.server.guard import Guard
 
 CONFIG, POLICIES, SANDBOX = "SCRIBE_CONFIG", "SCRIBE_POLICIES", "SCRIBE_SANDBOX_URL"
@@ -32,6 +33,7 @@ IDLE_SECONDS = 75
 # Without proxy_headers=False uvicorn takes whatever this machine says in X-Forwarded-For for the client's address.
 OPTIONS: Mapping[str, Any] = {
     "access_log": False,
+    "http": TimedProtocol,
     "proxy_headers": False,
     "server_header": False,
     "timeout_keep_alive": IDLE_SECONDS,

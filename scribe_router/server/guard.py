@@ -27,6 +27,7 @@ from scribe_router.server.connection import ClientGone, Receive, Scope, Send
 from scribe_router.server.headers import error_headers
 from scribe_router.stores.nonces import Nonces
 
+MOST_HEADERS = 100  # their size has a limit where they are parsed, 64 KiB
 OPEN = ("/health/live", "/health/ready")
 FORWARDED = get_args(Forwarding)
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -56,6 +57,7 @@ class Guard:
             headers = Headers(scope=scope)
             if scope["path"] not in OPEN:
                 try:
+                    _demand_few(scope)
                     receive = await self._admit(scope, headers, receive)
                 except RequestError as refusal:
                     await refused(self._audit, scope, refusal, key_id=self._identity(headers))(scope, receive, send)
@@ -151,6 +153,12 @@ def _demand_address(allowed: tuple[str, ...], origin: Address | None, why: str) 
         raise PermissionDenied(why, code="address_not_allowed")
 
 
+def _demand_few(scope: Scope) -> None:
+    if len(scope["headers"]) > MOST_HEADERS:
+        text = f"the request has more than {MOST_HEADERS} headers"
+        raise InvalidRequest(text, code="too_many_headers", status=431)
+
+
 def _demand_json(scope: Scope, headers: Headers) -> None:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if scope["method"] == "POST" and kind != "application/json":
@@ -192,7 +200,7 @@ def refused(audit: Audit, scope: Scope, error: RequestError, **more: str | None)
     if error.status in (401, 403):
         act = f"{scope['method']} {scope['path']}"
         said = {"status": error.status, "param": error.param, "reason": error.message, **more}
-        audit.write(time.time(), actor(scope), act, error.code, **said)
+        audit.refused(time.time(), actor(scope), act, error.code, **said)
     return error_response(error)
 
 
@@ -201,4 +209,6 @@ def error_response(error: RequestError) -> Response:
     response = Response(json_bytes(error.to_openai()), status_code=error.status, media_type="application/json")
     for name, value in error_headers(error):
         response.headers.append(name, value)
+    if error.status in (408, 413):  # what still comes of the body is not wanted
+        response.headers["connection"] = "close"
     return response
