@@ -61,7 +61,7 @@ async def works(folder: Path, base: str) -> AsyncIterator[dict[str, Work]]:
 
     async def ledger() -> None:
         attempt, now = f"at-{next(numbers):024}", time.time()
-        _, scopes = counted(values, now)
+        _, scopes = counted(values, now, ())
         price = deployment.price.to_row() if deployment.price else {}
         of = (attempt, "ex", "k", "u", "openai/echo", "m", "openai", "wire", now)
         await alone.reserve(Row(*of, bound=1_000_000, charges=scopes, price=price, cap=100), 1_000_000)

@@ -12,18 +12,21 @@ from scribe_router.issuer import Issuer
 from scribe_router.keyring import Keyring
 from scribe_router.registry import Registry
 from scribe_router.stores import open_keys
+from scribe_router.stores.nonces import Nonces, open_nonces
 
 
 class Access:
-    """`keyring` and `issuer` are None where nobody needs a key."""
+    """`keyring`, `issuer` and `nonces` are None where nobody needs a key."""
 
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
         self.policy = registry.access
         self.audit = Audit(Path(registry.store.audit) if registry.store.audit else None)
         self.keyring: Keyring | None = None
         self.issuer: Issuer | None = None
+        self.nonces: Nonces | None = None
         if registry.access is not None:
             store = open_keys(registry.store.url, registry.store.durability)
+            self.nonces = open_nonces(registry.store.url, clock)
             self.keyring = Keyring(registry.access, store, clock)
             self.issuer = Issuer(registry, store, self.audit, clock, os.urandom)
 
@@ -31,3 +34,5 @@ class Access:
         """Let go of the store. Idempotent."""
         if self.keyring is not None:
             await self.keyring.aclose()
+        if self.nonces is not None:
+            self.nonces.close()

@@ -48,7 +48,7 @@ class Accounts:
         Raises `BudgetExceeded`, `InvalidRequest` and `StoreUnavailable`; whatever it raises, nothing stays reserved.
         """
         now = self._clock()
-        limits, scopes = self._counted(_values(exchange, shaped.deployment), now)
+        limits, scopes = self.scopes(exchange, _place(shaped.deployment), now)
         self._check_trusted(shaped.deployment, limits)
         shaped = _capped(exchange, attempt, for_request(shaped, limits))
         quote = quoted(shaped, limits, self._budgets)
@@ -69,7 +69,7 @@ class Accounts:
         """Reserve the least that a request can cost, with so many input tokens more, until `let_go` or the exchange's
         next `reserve`. Raises as that does."""
         now = self._clock()
-        limits, scopes = self._counted(_values(exchange, shaped.deployment), now)
+        limits, scopes = self.scopes(exchange, _place(shaped.deployment), now)
         shaped = for_request(shaped.with_cap(shaped.requested_cap or default_cap(shaped)), limits)
         quote = quoted(shaped, limits, self._budgets)
         floor = replace(quote, ceiling=quote.ceiling + more).bound(quote.least)
@@ -86,9 +86,13 @@ class Accounts:
             self.release(whole.held)
             whole.held = None
 
-    def scopes(self, values: Mapping[Scope, str], now: float) -> tuple[tuple[Limit, ...], tuple[Charge, ...]]:
-        """The limits that hold for these values of their scopes, and what counts against them."""
-        return self._counted(values, now)
+    def scopes(
+        self, exchange: Exchange, place: Mapping[Scope, str], now: float
+    ) -> tuple[tuple[Limit, ...], tuple[Charge, ...]]:
+        """The limits that hold for whoever asks and this model and provider, and what counts against them."""
+        who = exchange.principal
+        values: dict[Scope, str] = {"user": who.user, "team": who.team, "key": who.name}
+        return self._counted({**values, **place}, now, who.grant.limits)
 
     async def book(self, exchange: Exchange, row: Row, floor: int) -> Granted | None:
         """Write a reservation into the ledger; None where it is away, and may be. Raises `BudgetExceeded` and
@@ -173,10 +177,8 @@ class Accounts:
             self._ledger.settle(Settlement(row, 0, Mark.ZERO, "not_sent", self._clock()))
 
 
-def _values(exchange: Exchange, deployment: Deployment) -> dict[Scope, str]:
-    who = exchange.principal
-    named: dict[Scope, str] = {"user": who.user, "team": who.team, "key": who.name}
-    return {**named, "model": deployment.model, "provider": deployment.provider}
+def _place(deployment: Deployment) -> dict[Scope, str]:
+    return {"model": deployment.model, "provider": deployment.provider}
 
 
 def within_request(limits: tuple[Limit, ...], exchange: Exchange, most: int, floor: int) -> int:

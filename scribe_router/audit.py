@@ -15,7 +15,18 @@ from typing import Any
 
 log = logging.getLogger("scribe_router.audit")
 LONGEST = 200  # letters of one value
+MOST_REFUSED = 10  # lines a second for refusals of one address
+MOST_ADDRESSES = 1_000
 _SECRET = re.compile(r"(sk-[\w-]{4})[\w-]{4,}")
+
+
+@dataclass(slots=True)
+class _Flood:
+    """How many refusals of one address were written in one second, and how many were not since the last line."""
+
+    second: int
+    written: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,30 @@ class Audit:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._floods: dict[str, _Flood] = {}
         self.lost = 0
+
+    def refused(self, now: float, actor: Actor, act: str, outcome: str, **more: Any) -> None:
+        """Add a line for who was refused, at most `MOST_REFUSED` a second for each address; the next line says how many
+        were left out."""
+        flood = self._floods.setdefault(actor.address, _Flood(int(now)))
+        if flood.second != int(now):
+            flood.second, flood.written = int(now), 0
+        if flood.written >= MOST_REFUSED:
+            flood.left_out += 1
+            return
+        left_out, flood.left_out, flood.written = flood.left_out or None, 0, flood.written + 1
+        self.write(now, actor, act, outcome, **more, left_out=left_out)
+        if len(self._floods) > MOST_ADDRESSES:
+            self._let_go(now)
+
+    def _let_go(self, now: float) -> None:
+        """Forget addresses that are quiet; of those with lines left out, say so first."""
+        for address, flood in self._floods.copy().items():
+            if flood.second != int(now) or len(self._floods) > MOST_ADDRESSES:
+                del self._floods[address]
+                if flood.left_out:
+                    self.write(now, Actor("", address), "refusals", "left_out", left_out=flood.left_out)
 
     def write(self, now: float, actor: Actor, act: str, outcome: str, **more: Any) -> None:
         """Add a line. `more` are texts and numbers that say what it was about."""

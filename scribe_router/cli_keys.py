@@ -39,7 +39,13 @@ def create(
     mcp_group: Annotated[Several, typer.Option(help="MCP access group; repeat it.")] = None,
     region: Annotated[Several, typer.Option(help="Region that it may be served in; repeat it. Default: any.")] = None,
     address: Annotated[Several, typer.Option(help="Network that it must call from; repeat it. Default: any.")] = None,
-    signed: Annotated[bool, typer.Option("--signed", help="Take signed requests only.")] = False,
+    limit: Annotated[
+        Several, typer.Option(help="Limit that is `named: true` and holds for this key; repeat it.")
+    ] = None,
+    signed: Annotated[
+        bool,
+        typer.Option("--signed", help="Take signed requests only; prints id and signing secret."),
+    ] = False,
     by: By = None,
     config: Config = None,
     policies: Policies = None,
@@ -49,8 +55,8 @@ def create(
     asked: dict[str, Any] = {"name": name, "models": model, "user": user, "team": team, "expires": expires}
     asked |= {"fields": field, "signed": "required" if signed else "no"}
     asked |= {"tools": tool or (), "mcp_groups": mcp_group or (), "regions": region or (), "addresses": address or ()}
-    issued = _run(config, policies, env_file, lambda issuer: issuer.create(asked, _actor(by)))
-    typer.echo(issued.text)
+    asked |= {"limits": limit or ()}
+    _tell(_run(config, policies, env_file, lambda issuer: issuer.create(asked, _actor(by))))
 
 
 @keys.command("list")
@@ -88,8 +94,7 @@ def rotate(
     env_file: EnvFile = None,
 ) -> None:
     """Give a key a new secret and print it, once. What the key may, and what it has spent, stays."""
-    issued = _run(config, policies, env_file, lambda issuer: issuer.rotate(name, grace, _actor(by)))
-    typer.echo(issued.text)
+    _tell(_run(config, policies, env_file, lambda issuer: issuer.rotate(name, grace, _actor(by))))
 
 
 @keys.command()
@@ -121,6 +126,11 @@ def _run(config: Any, policies: Any, env_file: Any, work: Callable[[Any], Awaita
         fail(error.message)
     except ScribeError as error:
         fail(error)
+
+
+def _tell(issued: Any) -> None:
+    """The key; of one that has to sign, its id and the secret to sign with, since the key itself opens nothing."""
+    typer.echo(f"{issued.key.id} {issued.signing_secret}" if issued.signing_secret else issued.text)
 
 
 def _actor(by: str | None) -> Any:

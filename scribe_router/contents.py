@@ -10,6 +10,8 @@ from typing import Any
 from scribe_router.exchange import Api
 from scribe_router.policies.tokens import Counted, Size
 
+_SAID = frozenset({"text", "thinking", "content", "title", "context"})  # of a part: what is read as words
+
 
 def messages(given: Any) -> list[Mapping[str, Any]]:
     """The messages that are some."""
@@ -20,6 +22,25 @@ def parts(said: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The parts of messages whose contents are lists of them."""
     contents = (message.get("content") for message in said)
     return [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+
+
+def links(inside: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """What parts of messages point to elsewhere, in place of bringing it: `file`, `https`, and `other`."""
+    found = ((part.get("type"), link) for part in inside for link in _links(part))
+    return frozenset(
+        "file" if kind == "file" else "https" if link.lower().startswith("https://") else "other"
+        for kind, link in found
+    )
+
+
+def _links(value: Any) -> Iterator[str]:
+    """The texts that hold an address, wherever they are; LiteLLM finds one in the middle of a text too."""
+    if isinstance(value, str) and "://" in value:
+        yield value
+    for name, inner in value.items() if isinstance(value, Mapping) else ():
+        yield from _links(inner) if name not in _SAID else ()
+    for inner in value if isinstance(value, list) else ():
+        yield from _links(inner)
 
 
 def texts(said: Iterable[Mapping[str, Any]], inside: Iterable[Mapping[str, Any]]) -> Iterator[str]:

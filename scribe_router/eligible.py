@@ -25,6 +25,7 @@ LEFT_OUT = {
     "tools": ("tools_unavailable", "tools"),
     "json_schema": ("json_schema_unavailable", "response_format"),
     "audio": ("audio_unavailable", "messages"),
+    "fetch": ("fetch_not_allowed", "messages"),
     "window": ("context_length_exceeded", "messages"),
 }
 
@@ -71,6 +72,8 @@ def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
         return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
     if deployment.lacks and (need := unmet(deployment, request)):
         return Exclusion(deployment.id, *need)
+    if not registry.features.fetch_urls and (fetching := _fetched(deployment, request, lane)):
+        return Exclusion(deployment.id, "fetch", fetching)
     if registry.effort.strict and (lacking := _lacks(deployment, request)):
         return Exclusion(deployment.id, *lacking)
     if registry.routing.strict_search and (unsearched := _lacks_search(deployment, request)):
@@ -79,6 +82,14 @@ def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
         who = "text completions" if request.api == "completions" else "its tools"
         return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and {who} need {lane}")
     return None
+
+
+def _fetched(deployment: Deployment, request: Facts, lane: Lane) -> str:
+    """Why LiteLLM would fetch here what a client points to; empty where the provider does it, or nobody."""
+    passed_on = {"openai": {"https", "other"}, "anthropic": {"https", "file"}}.get(deployment.wire, set())
+    if lane == "wire" or request.links <= passed_on:
+        return ""
+    return "what a message points to would be fetched from here; send it as data:, or see fetch_urls in features.yaml"
 
 
 def _cannot(deployment: Deployment, request: Facts) -> tuple[str, str] | None:

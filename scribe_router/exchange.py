@@ -77,8 +77,8 @@ class Grant:
 
     `models` are patterns of models, groups and aliases with at most one `*` each, `fields` those of our request fields
     that it may set, `regions` where it may be served, and `addresses` the networks that it has to call from; of these
-    two none means any. `signed` demands signed requests, `administers` opens what tells of others. `*` alone stands for
-    all of a kind.
+    two none means any. `limits` are the ids of limits that hold for those who name them. `signed` demands signed
+    requests, `administers` opens what tells of others. `*` alone stands for all of a kind.
     """
 
     models: tuple[str, ...] = ()
@@ -87,6 +87,7 @@ class Grant:
     mcp_groups: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     signed: bool = False
     administers: bool = False
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from scribe_router.contents import asks_schema, messages, parts, prompts, size, texts
+from scribe_router.contents import asks_schema, links, messages, parts, prompts, size, texts
 from scribe_router.exchange import EVERYTHING, Api, Call, Grant, Lane, Level, OptimizeFor
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
@@ -20,10 +20,11 @@ _WISHES = get_args(OptimizeFor)
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the planner looks at in a request. `letters` are those of its messages or its prompt, `size` is what takes
-    room in a window, `task` is what its metadata says, or what the rules make of it; `cap` is the output cap (tokens)
-    that it names, `search` whether it wants a web search (None: it does not say). `unit` is a digest of what
-    experiments divide: what its metadata names, else its user, else its key. `models` are patterns of what its
-    principal may ask for, `regions` are where it may be served (none: anywhere)."""
+    room in a window, `task` is what its metadata says, or what the rules make of it; `cap` is the output cap
+    (tokens) that it names, `search` whether it wants a web search (None: it does not say), `links` what its
+    messages point to. `unit` is a digest of what experiments divide: what its metadata names, else its user, else
+    its key. `models` are patterns of what its principal may ask for, `regions` are where it may be served (none:
+    anywhere)."""
 
     api: Api
     model: str
@@ -33,6 +34,7 @@ class Facts:
     json_schema: bool = False
     search: bool | None = None
     forces_tool: bool = False
+    links: frozenset[str] = frozenset()
     wish: Asked | None = None
     letters: int = 0
     cap: int | None = None
@@ -93,6 +95,7 @@ def facts(
         forces_tool=bool(body.get("tools")) and forced_tool(body) is not None,
         images="image_url" in kinds,
         audio="input_audio" in kinds,
+        links=links(inside) if call.api == "chat" else frozenset(),
         json_schema=call.api == "chat" and asks_schema(body),
         search=search if isinstance(search, bool) else None,
         letters=sum(map(len, (*texts(said, inside), *prompts(body)))),

@@ -5,7 +5,7 @@ secret is told once, and never again.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -15,7 +15,7 @@ from scribe_router.audit import Actor, Audit
 from scribe_router.errors import InvalidRequest
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import Name, may_use
-from scribe_router.policies.keys import RANDOM, Spec, VirtualKey, made, rotated
+from scribe_router.policies.keys import RANDOM, Spec, VirtualKey, made, rotated, signing_secret
 from scribe_router.registry import Registry
 from scribe_router.stores.keys import Kept, Keys
 
@@ -27,10 +27,12 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A key with the text that its owner sends. It is told once."""
+    """A key with the text that its owner sends, and, where it has to sign, the secret that it signs with. Both are told
+    once."""
 
     key: VirtualKey
-    text: str
+    text: str = field(repr=False)
+    signing_secret: str = field(repr=False)
 
 
 class Issuer:
@@ -63,7 +65,7 @@ class Issuer:
         self._note(by, "keys.create", "done" if done else "name_taken", spec.name, key.id)
         if not done:
             raise _wrong("name", f"there is a key {spec.name} already, and a name stays for good; choose another")
-        return Issued(key, text)
+        return self._issued(key, text)
 
     async def every(self) -> AsyncIterator[VirtualKey]:
         """All keys by name."""
@@ -88,7 +90,8 @@ class Issuer:
             told, newer = rotated(key, self._randomness(RANDOM), self._access.hash_key(), now, seconds)
             return newer
 
-        return Issued(await self._change(name, "keys.rotate", by, change), told)
+        changed = await self._change(name, "keys.rotate", by, change)
+        return self._issued(changed, told)
 
     async def revoke(self, name: str, by: Actor) -> VirtualKey:
         """The key, which opens nothing any more, on any replica, within a second. Idempotent."""
@@ -97,6 +100,10 @@ class Issuer:
             return key if key.revoked is not None else key.model_copy(update={"revoked": now})
 
         return await self._change(name, "keys.revoke", by, change)
+
+    def _issued(self, key: VirtualKey, text: str) -> Issued:
+        kept, hash_key = bytes.fromhex(key.secrets[0].digest), self._access.hash_key()
+        return Issued(key, text, signing_secret(key.id, kept, hash_key) if key.signed == "required" else "")
 
     async def _change(
         self, name: str, act: str, by: Actor, change: Callable[[VirtualKey, float], VirtualKey]
@@ -124,9 +131,13 @@ class Issuer:
             if not routed and not may_use((pattern,), *names):
                 hint = did_you_mean(pattern, names)
                 raise _wrong("models", f"no model, group or alias is called {pattern}{hint}")
-        for field in spec.fields or ():
-            if field not in get_args(Name):
-                raise _wrong("fields", f"there is no field {field}{did_you_mean(field, get_args(Name))}")
+        for name in spec.fields or ():
+            if name not in get_args(Name):
+                raise _wrong("fields", f"there is no field {name}{did_you_mean(name, get_args(Name))}")
+        for name in spec.limits:
+            if name not in self._registry.named_limits:
+                hint = did_you_mean(name, self._registry.named_limits)
+                raise _wrong("limits", f"no limit {name} is named: true in budgets.yaml or limits.yaml{hint}")
         if spec.expires is not None and spec.expires <= now:
             raise _wrong("expires", "that is over; name a time that is to come")
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import inf
 from typing import TypeVar
 
@@ -17,7 +18,17 @@ from pydantic import ValidationError
 from scribe_router.errors import AuthenticationError, Unavailable
 from scribe_router.exchange import Principal
 from scribe_router.policies.access import AccessPolicy
-from scribe_router.policies.keys import Lock, VirtualKey, digest, genuine, lock, parsed, refusal
+from scribe_router.policies.keys import (
+    Lock,
+    VirtualKey,
+    digest,
+    genuine,
+    lock,
+    over,
+    parsed,
+    refusal,
+    signing_secrets,
+)
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.keys import Keys
 
@@ -29,6 +40,16 @@ MOST_UNKNOWN = 4_096
 WRONG = "the key is wrong"
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Whom a key's id stands for, with what it may sign, and why it is over (None: it is not). Nothing of it has been
+    shown yet."""
+
+    principal: Principal
+    secrets: tuple[bytes, ...] = field(repr=False)
+    over: str | None
 
 
 class Keyring:
@@ -55,15 +76,16 @@ class Keyring:
         if parts is None:
             raise AuthenticationError(WRONG)
         identity, secret = parts
-        try:
-            await self._confirm()
-            found = self._locks.get(identity) or await self._looked_up(identity)
-        except StoreUnavailable as problem:
-            raise Unavailable(str(problem), retry_after=1.0) from problem
+        found = await self._found(identity)
         why = refusal(found, digest(identity, secret, self._hash_key), self._clock())
         if why is not None:
             raise AuthenticationError(f"the key {why}")
         return found.principal
+
+    async def signer(self, identity: str) -> Signer:
+        """Whose signatures have this id. Raises as `principal` does."""
+        found, now = await self._found(identity), self._clock()
+        return Signer(found.principal, signing_secrets(identity, found, self._hash_key, now), over(found, now))
 
     @staticmethod
     def identity(bearer: str) -> str | None:
@@ -80,6 +102,13 @@ class Keyring:
         if self._asking is not None:
             await asyncio.gather(self._asking, return_exceptions=True)
         self._store.close()
+
+    async def _found(self, identity: str) -> Lock:
+        try:
+            await self._confirm()
+            return self._locks.get(identity) or await self._looked_up(identity)
+        except StoreUnavailable as problem:
+            raise Unavailable(str(problem), retry_after=1.0) from problem
 
     async def _confirm(self) -> None:
         """See that what is remembered is no older than it may be."""

@@ -43,7 +43,7 @@ class Limiter:
         """
         if exchange.id in self._taken:
             return
-        wanted = draws(self._policy, _caller(exchange), of_caller=True)
+        wanted = draws(self._policy, _caller(exchange), exchange.principal.grant.limits, of_caller=True)
         taken = await self._take(exchange.id, _sized(tuple(wanted), shaped))
         if taken is not None:
             exchange.allowances = dict(_allowances(taken))
@@ -51,7 +51,8 @@ class Limiter:
 
     async def enter(self, exchange: Exchange, attempt: Attempt, shaped: Shaped) -> None:
         """Take of the limits of where an attempt goes. Raises as `admit` does."""
-        wanted = draws(self._policy, {**_caller(exchange), **_place(shaped.deployment)}, of_caller=False)
+        values = {**_caller(exchange), **_place(shaped.deployment)}
+        wanted = draws(self._policy, values, exchange.principal.grant.limits, of_caller=False)
         taken = await self._take(attempt.id, _sized(tuple(wanted), lambda: shaped))
         self._full.pop(attempt.deployment, None)
         try:

@@ -1,13 +1,21 @@
 """What is logged, and how a line looks. A warning may hold another's words, a traceback whatever an exception says;
-both lose keys and tokens."""
+both lose keys and tokens. A message is one line, and nothing in it is obeyed by a terminal."""
 
 import logging
+from typing import Any
 
+from scribe_router.encoding import tame
 from scribe_router.redaction import without_secrets
 
 
 class Discreet(logging.Formatter):
     """Lines without keys and tokens. What is no warning is in our own words."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (its name)
+        return tame(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (its name)
+        return "\n".join(map(tame, super().formatException(ei).split("\n")))
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from scribe_router import __version__
-from scribe_router.encoding import json_bytes
+from scribe_router.encoding import json_line
 from scribe_router.exchange import Api, Attempt, Cached, Exchange, Exposure, Json, Passed, ToolCall, usd
 from scribe_router.plan import Plan
 
@@ -89,7 +89,7 @@ class Record:
 
     def line(self) -> bytes:
         """The line, with its end."""
-        return json_bytes(self.as_json()) + b"\n"
+        return json_line(self.as_json())
 
 
 @cache

@@ -281,6 +281,12 @@ class Registry:
         """Whether a request is refused while the ledger is away: always below a limit that can refuse."""
         return bool(self.budgets.enforced) or self.store.fail == "closed"
 
+    @property
+    def named_limits(self) -> frozenset[str]:
+        """The ids of limits that keys may name."""
+        money = (each.id for each in self.budgets.limits if each.named)
+        return frozenset(money) | {each.id for each in self.limits.limits if each.named}
+
     def resolve(self, name: str) -> str:
         """An alias's target, or the name itself."""
         return self.aliases.get(name, name)

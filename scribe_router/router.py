@@ -169,7 +169,7 @@ class Router(PythonApi):
 
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
-            _permit(exchange)
+            _permit(exchange, self.registry)
             admit(exchange.call.api, exchange.call.body)
             exchange.call, taken_out = allowed(exchange.call, self.registry.features)
             exchange.warnings += taken_out
@@ -398,9 +398,13 @@ def _passed(exchange: Exchange, step: Step, refusal: R) -> R:
     return refusal
 
 
-def _permit(exchange: Exchange) -> None:
-    """Raises `PermissionDenied` for a field that its principal may not set."""
+def _permit(exchange: Exchange, registry: Registry) -> None:
+    """Raises `PermissionDenied` for a field that its principal may not set, and for who names a limit that is gone."""
     who = exchange.principal
+    for name in who.grant.limits:
+        if name not in registry.named_limits:
+            text = f"the limit {name}, which {who.name} names, is not there any more; make another key, or the limit"
+            raise PermissionDenied(text, code="limit_missing")
     field = not_allowed(who.grant, exchange.call.body)
     if field is not None:
         text = f"{who.name} may not set {field}; whoever made the key can allow it"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from scribe_router.accounts import Accounts, within_request
 from scribe_router.errors import BudgetExceeded
 from scribe_router.exchange import Exchange, ToolCall, ToolOutcome, usd
-from scribe_router.policies.budgets import Scope
 from scribe_router.policies.mcp import BETWEEN, McpPolicy, settled
 from scribe_router.stores.contract import Row, Settlement
 from scribe_router.upstream.shape import Shaped
@@ -49,8 +48,7 @@ class ToolAccounts:
 
     async def _book(self, exchange: Exchange, call: ToolCall) -> bool:
         now, who, place = self._clock(), exchange.principal, f"{call.server}{BETWEEN}{call.tool}"
-        values: dict[Scope, str] = {"user": who.user, "team": who.team, "key": who.name}
-        limits, scopes = self._accounts.scopes({**values, "model": place, "provider": PROVIDER}, now)
+        limits, scopes = self._accounts.scopes(exchange, {"model": place, "provider": PROVIDER}, now)
         within_request(limits, exchange, call.fee, call.fee)
         row = Row(
             attempt=call.id,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scribe_router.audit import LONGEST, Actor, Audit
+from scribe_router.audit import LONGEST, MOST_ADDRESSES, MOST_REFUSED, Actor, Audit
 
 NOW, ANN = 1_795_170_000.25, Actor("ann", "192.0.2.7")
 KEY = "sk-scribe-000102030405557851-BgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCU"
@@ -67,6 +67,29 @@ def test_several_processes_write_whole_lines(tmp_path: Path) -> None:
     found = lines(path)
     for name in "abc":
         assert [each["number"] for each in found if each["actor"] == name] == list(range(300))
+
+
+def test_a_flood_of_refusals_is_a_few_lines_and_a_count(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "audit")
+    for number in range(1_000):
+        audit.refused(NOW, Actor("", "192.0.2.7"), "GET /", "invalid_api_key", number=number)
+    audit.refused(NOW, Actor("", "192.0.2.8"), "GET /", "invalid_api_key")
+    audit.write(NOW, ANN, "keys.create", "done")
+    audit.refused(NOW + 1, Actor("", "192.0.2.7"), "GET /", "invalid_api_key")
+    audit.refused(NOW + 1, Actor("", "192.0.2.7"), "GET /", "invalid_api_key")
+    found = lines(tmp_path / "audit")
+    assert [each.get("number") for each in found[:MOST_REFUSED]] == list(range(MOST_REFUSED))
+    assert [each["address"] for each in found[MOST_REFUSED:]] == ["192.0.2.8", "192.0.2.7", "192.0.2.7", "192.0.2.7"]
+    assert [each.get("left_out") for each in found[MOST_REFUSED:]] == [None, None, 1_000 - MOST_REFUSED, None]
+
+
+def test_a_flood_from_everywhere_takes_no_memory_and_loses_no_count(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "audit")
+    for number in range(MOST_ADDRESSES * 3):
+        for _ in range(MOST_REFUSED + 1 if number < 5 else 1):
+            audit.refused(NOW, Actor("", str(number)), "GET /", "invalid_api_key")
+    assert len(audit._floods) <= MOST_ADDRESSES
+    assert sum(each.get("left_out", 0) for each in lines(tmp_path / "audit")) == 5
 
 
 def test_it_may_be_moved_away(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ RULES = [
             "scribe_router.policies.schema",
             "scribe_router.policies.mcp",
             "scribe_router.policies.quirks",  # rows of providers.yaml
+            "scribe_router.policies.addresses",  # what access.yaml and a key say of networks
+            "scribe_router.policies.signing",  # what a key is signed with
             "scribe_router.patterns",
         ),
     ),
@@ -134,7 +136,13 @@ RULES = [
             "scribe_router.accounts",
             "scribe_router.stores",
         ),
-        ("scribe_router.policies.access", "scribe_router.stores.contract"),
+        (
+            "scribe_router.policies.access",
+            "scribe_router.policies.addresses",
+            "scribe_router.policies.signing",
+            "scribe_router.stores.contract",
+            "scribe_router.stores.nonces",
+        ),
     ),
     Rule(
         "the way out knows no client and no SQL",

@@ -49,7 +49,7 @@ class Server:
             claimed = claim(request.headers)
             if claimed is None or claimed.key != KEY:
                 return JSONResponse({"error": {"message": "not signed"}}, 401)
-            await demand(claimed, sent, SECRET.encode(), self.nonces, time.time())
+            await demand(claimed, sent, (SECRET.encode(),), self.nonces, time.time())
         except (BadSignature, RequestError) as error:
             return JSONResponse({"error": {"message": str(error)}}, getattr(error, "status", 401))
         self.broken -= 1

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from scribe_router.exchange import EVERYTHING, LOCAL, Grant, Principal
+from scribe_router.policies.addresses import Forwarding, networks
 from scribe_router.policies.schema import Shape
 
 SHORTEST = 20
@@ -56,6 +57,10 @@ class AccessPolicy(Shape):
     that a virtual key may set that names none itself (`*` for all). With `user_from_request` the holder of the master
     key says in a request's `user` whom its money is charged to; without it that is `master`. With `admin_port` what is
     below `/admin` is there alone. A deployment without its provider's key is an error unless left out on purpose.
+
+    Whoever is not in one of the networks `addresses` is refused, whatever its key; none of them means anywhere. Who a
+    request comes from is the other end of its connection, and where that is one of `trusted_proxies` what it says in
+    `forwarded_header`.
     """
 
     master_key: SecretStr
@@ -63,6 +68,9 @@ class AccessPolicy(Shape):
     fields: tuple[Name, ...] = ("reasoning_effort",)
     user_from_request: bool = False
     admin_port: int | None = Field(default=None, ge=1, le=65535)
+    addresses: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_header: Forwarding = "x-forwarded-for"
     on_missing_key: Literal["error", "leave_out"] = "error"
 
     @field_validator("master_key", "pepper")
@@ -72,6 +80,12 @@ class AccessPolicy(Shape):
         if key is not None and (len(value) < SHORTEST or any(each in value.lower() for each in WELL_KNOWN)):
             raise ValueError(f"too weak; give it at least {SHORTEST} random characters")
         return key
+
+    @field_validator("addresses", "trusted_proxies")
+    @classmethod
+    def _networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        networks(addresses)
+        return addresses
 
     def hash_key(self) -> bytes:
         """What virtual keys are hashed with."""

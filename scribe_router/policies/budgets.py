@@ -4,7 +4,7 @@ Knows caps, scopes and windows; never how much is left, which only the store kno
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from scribe_router.exchange import Charge
-from scribe_router.policies.schema import Shape, check_ids, check_only, check_scopes, holds, label, listed
+from scribe_router.policies.schema import Shape, check_ids, check_named, check_only, check_scopes, holds, label, listed
 
 NANO = 1_000_000_000
 # In seconds. In every time zone windows begin on one, so what is worked out for a moment holds for the rest of it.
@@ -40,11 +40,11 @@ class Limit(Shape):
 
     `request` is one request with all its attempts, `all` everybody together, `model` the name in `model_list`; who has
     no team is under no limit of teams. `only` narrows a scope to values: `{model: [gpt-6-astra]}`. `id` is stable: it
-    names the counter. Windows begin in `time_zone`; a week begins on Monday. `when_short` is one action or several,
-    tried in order: `clamp` asks for fewer output tokens, `downgrade` plans again with the model, group or alias
-    `downgrade_to`, `reject` refuses, `observe` (alone) only counts. `unknown_parameters` says what becomes of a
-    request with a parameter that is not known to leave the price as it is. A warning is told at each part `warn_at` of
-    the cap.
+    names the counter. One that is `named` holds only for virtual keys whose `limits` have its id. Windows begin in
+    `time_zone`; a week begins on Monday. `when_short` is one action or several, tried in order: `clamp` asks for
+    fewer output tokens, `downgrade` plans again with the model, group or alias `downgrade_to`, `reject` refuses,
+    `observe` (alone) only counts. `unknown_parameters` says what becomes of a request with a parameter that is not
+    known to leave the price as it is. A warning is told at each part `warn_at` of the cap.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -52,6 +52,7 @@ class Limit(Shape):
     window: Window = "total"
     usd: Decimal = Field(ge=0, le=1_000_000_000, decimal_places=9)
     only: dict[Scope, tuple[str, ...]] = Field(default_factory=dict)
+    named: bool = False
     when_short: Action | tuple[Action, ...] = "clamp"
     downgrade_to: str | None = None
     unknown_parameters: Literal["refuse", "pass"] = "refuse"
@@ -104,6 +105,7 @@ class Limit(Shape):
         if ("downgrade" in self.actions) != (self.downgrade_to is not None):
             raise ValueError("downgrade and downgrade_to belong together")
         check_only(self.only, set(self.scopes) - {"request", "all"})
+        check_named(self.scopes, named=self.named)
         return self
 
     @property
@@ -182,26 +184,28 @@ class Open:
     end: float | None
 
 
-def applying(policy: BudgetsPolicy, values: Mapping[Scope, str]) -> tuple[Limit, ...]:
-    """The limits that hold for an attempt; `values` are its user, team, key, model and provider."""
-    return tuple(limit for limit in policy.limits if _holds(limit, values))
+def applying(policy: BudgetsPolicy, values: Mapping[Scope, str], named: Collection[str] = ()) -> tuple[Limit, ...]:
+    """The limits that hold for an attempt; `values` are its user, team, key, model and provider, `named` the ids that
+    its key names."""
+    return tuple(limit for limit in policy.limits if _holds(limit, values) and (not limit.named or limit.id in named))
 
 
 Counted = tuple[tuple[Limit, ...], tuple[Charge, ...]]
 
 
-def counting(policy: BudgetsPolicy) -> Callable[[Mapping[Scope, str], float], Counted]:
-    """The limits that hold for an attempt with these values at a moment, and what it counts against, as one function.
+def counting(policy: BudgetsPolicy) -> Callable[[Mapping[Scope, str], float, tuple[str, ...]], Counted]:
+    """The limits that hold for an attempt with these values at a moment, by a key that names these, and what it counts
+    against, as one function.
 
     It remembers: worked out anew for each attempt, eight limits took a fourth of the processor time of the ledger.
     """
 
     @lru_cache(maxsize=4096)
-    def counted(values: tuple[tuple[Scope, str], ...], moment: float) -> Counted:
-        limits = applying(policy, dict(values))
+    def counted(values: tuple[tuple[Scope, str], ...], moment: float, named: tuple[str, ...]) -> Counted:
+        limits = applying(policy, dict(values), named)
         return limits, charges(limits, dict(values), moment)
 
-    return lambda values, now: counted(tuple(values.items()), now // QUARTER_HOUR * QUARTER_HOUR)
+    return lambda values, now, named: counted(tuple(values.items()), now // QUARTER_HOUR * QUARTER_HOUR, named)
 
 
 def _holds(limit: Limit, values: Mapping[Scope, str]) -> bool:

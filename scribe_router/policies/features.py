@@ -20,12 +20,17 @@ class Feature(Shape):
 class FeaturesPolicy(Shape):
     """Without `reasoning` models are told not to think, and those that cannot stop are left out. Without `tools` no
     model is given any. Without `hybrid_reasoning` models that think only when they are asked to are not asked. Without
-    `mcp_integration` no request gets tools of MCP servers."""
+    `mcp_integration` no request gets tools of MCP servers.
+
+    With `fetch_urls` images and files that a message points to are fetched by this machine for models that take them as
+    bytes only, never from private addresses; without it such a model is left out.
+    """
 
     reasoning: Feature = Feature()
     tools: Feature = Feature()
     hybrid_reasoning: Feature = Feature()
     mcp_integration: Feature = Feature()
+    fetch_urls: bool = False
 
     @property
     def all_on(self) -> bool:

@@ -11,14 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import ip_network
 from math import inf
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from scribe_router.exchange import Grant, Principal
+from scribe_router.policies.addresses import networks
 from scribe_router.policies.schema import Shape
+from scribe_router.policies.signing import secret_of
 
 PREFIX = "sk-scribe-"
 RANDOM = 6 + 32  # bytes that a new key takes, and 32 that a new secret does
@@ -35,7 +36,8 @@ class Spec(Shape):
     `name` is what ledger, limits and audit log call it, for good. `user` and `team` are who its money is charged to;
     without a `user` that is the key's own name. `models` are patterns of models, groups and aliases. `fields` are those
     of our request fields that it may set; without them those of `access.yaml`. `regions` are where it may be served,
-    `addresses` the networks that it must call from; none of them means anywhere. `signed: required` takes signed
+    `addresses` the networks that it must call from; none of them means anywhere. `limits` are those of budgets.yaml and
+    limits.yaml that are `named` and are to hold for it. `signed: required` takes signed
     requests only. `expires` is in seconds since the epoch.
     """
 
@@ -48,6 +50,7 @@ class Spec(Shape):
     mcp_groups: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     signed: Literal["required", "no"] = "no"
     expires: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
@@ -65,7 +68,7 @@ class Spec(Shape):
             raise ValueError(f"at most {LONGEST} letters, without control characters")
         return name
 
-    @field_validator("models", "tools", "mcp_groups", "regions")
+    @field_validator("models", "tools", "mcp_groups", "regions", "limits")
     @classmethod
     def _patterns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
@@ -76,11 +79,7 @@ class Spec(Shape):
     @field_validator("addresses")
     @classmethod
     def _networks(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        for each in addresses:
-            try:
-                ip_network(each)
-            except ValueError:
-                raise ValueError("each is an address or a network, such as 192.0.2.0/24") from None
+        networks(addresses)
         return addresses
 
     def described(self) -> dict[str, Any]:
@@ -162,6 +161,7 @@ def lock(key: VirtualKey, fields: Iterable[str]) -> Lock:
         mcp_groups=key.mcp_groups,
         regions=key.regions,
         addresses=key.addresses,
+        limits=key.limits,
         signed=key.signed == "required",
     )
     digests = tuple((bytes.fromhex(each.digest), inf if each.until is None else each.until) for each in key.secrets)
@@ -174,9 +174,25 @@ def refusal(lock: Lock, shown: bytes, now: float) -> str | None:
     right = [hmac.compare_digest(kept, shown) and now < until for kept, until in lock.digests]
     if True not in right:
         return "is wrong"
+    return over(lock, now)
+
+
+def over(lock: Lock, now: float) -> str | None:
+    """Why a key opens nothing any more, whoever shows it; None where it does."""
     if lock.revoked:
         return "was revoked"
     return "has expired" if now >= lock.expires else None
+
+
+def signing_secret(identity: str, digest: bytes, hash_key: bytes) -> str:
+    """With what the holder of a secret signs: it follows from what is kept of that, so it ends with it, and nothing
+    more is kept."""
+    return secret_of(hash_key, f"{identity}-{digest.hex()}")
+
+
+def signing_secrets(identity: str, lock: Lock, hash_key: bytes, now: float) -> tuple[bytes, ...]:
+    """With what a key may be signed for now: one, or two while it is rotated."""
+    return tuple(signing_secret(identity, kept, hash_key).encode() for kept, until in lock.digests if now < until)
 
 
 @lru_cache(maxsize=4096)

@@ -3,13 +3,13 @@
 Knows rates and scopes; never how much is in use, which only the store knows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from scribe_router.exchange import Draw, Rate
-from scribe_router.policies.schema import Shape, check_ids, check_only, check_scopes, holds, label, listed
+from scribe_router.policies.schema import Shape, check_ids, check_named, check_only, check_scopes, holds, label, listed
 
 Scope = Literal["key", "user", "team", "model", "deployment", "provider", "account"]
 CALLERS = frozenset({"key", "user", "team"})
@@ -22,7 +22,8 @@ class RateLimit(Shape):
     `key`, `user` and `team` are the caller's, `model` is the name in `model_list`, `account` the variable of a
     deployment's key; who has no team, or no such variable, is under no limit of it. `only` narrows a scope to values:
     `{provider: [groq]}`. A caller's limit refuses; one that names a place sends the request elsewhere, and refuses
-    where nothing is left. `id` is stable: it names the counter.
+    where nothing is left. `id` is stable: it names the counter. One that is `named` holds only for virtual keys whose
+    `limits` have its id.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -31,6 +32,7 @@ class RateLimit(Shape):
     tokens_per_minute: int | None = Field(default=None, ge=1)
     concurrent: int | None = Field(default=None, ge=1)
     only: dict[Scope, tuple[str, ...]] = Field(default_factory=dict)
+    named: bool = False
 
     @field_validator("requests_per_minute", "tokens_per_minute", "concurrent", mode="before")
     @classmethod
@@ -41,6 +43,7 @@ class RateLimit(Shape):
     def _consistent(self) -> "RateLimit":
         check_scopes(self.scopes)
         check_only(self.only, self.scopes)
+        check_named(self.scopes, named=self.named)
         return self
 
     @property
@@ -76,10 +79,15 @@ class LimitsPolicy(Shape):
         return limits
 
 
-def draws(policy: LimitsPolicy, values: Mapping[Scope, str], *, of_caller: bool) -> Iterator[Draw]:
+def draws(
+    policy: LimitsPolicy, values: Mapping[Scope, str], named: Collection[str] = (), *, of_caller: bool
+) -> Iterator[Draw]:
     """What a request takes of its caller's limits, or an attempt of those of its place; tokens count one until somebody
-    knows better. `values` are those of the scopes; a caller's limits look at the caller's alone."""
+    knows better. `values` are those of the scopes; a caller's limits look at the caller's alone. `named` are the ids
+    that the caller's key names."""
     for limit in policy.limits:
+        if limit.named and limit.id not in named:
+            continue
         if limit.of_caller is of_caller and holds(limit.scopes, limit.only, values):
             whose = label(limit.scopes, values)
             for rate, most in limit.most.items():

@@ -61,6 +61,7 @@ _KNOWN: Mapping[Api, frozenset[str]] = {
 _MOST: Mapping[str, int] = {"max_tokens": 100_000_000, "max_completion_tokens": 100_000_000, "n": 128, "best_of": 128}
 # Far below what Python, or LiteLLM's translation, can follow; schemas of real tools have some twenty levels.
 DEEPEST = 200
+MOST_MESSAGES = 10_000
 _REQUIRED: Mapping[Api, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 
 
@@ -131,6 +132,9 @@ def _tokens(given: list[Any]) -> bool:
 def _messages(messages: Any) -> None:
     if not isinstance(messages, list) or not messages:
         raise InvalidRequest("messages must be a list with at least one message", code="invalid_type", param="messages")
+    if len(messages) > MOST_MESSAGES:
+        text = f"messages has {len(messages)} of them, at most {MOST_MESSAGES} are taken"
+        raise InvalidRequest(text, code="invalid_value", param="messages")
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             place = f"messages[{index}]"

@@ -88,6 +88,12 @@ def check_only(only: Collection[str], scopes: Collection[str]) -> None:
             raise ValueError(f"only names values of {scope}, which is not among its scopes")
 
 
+def check_named(scopes: Collection[str], *, named: bool) -> None:
+    """Raises `ValueError` where keys could name a limit that they would share with those that do not."""
+    if named and "key" not in scopes:
+        raise ValueError("a limit that keys name has key among its scopes")
+
+
 def check_scopes(scopes: tuple[str, ...]) -> None:
     """Raises `ValueError` where a scope is named twice, or none is."""
     if not scopes or len(set(scopes)) < len(scopes):

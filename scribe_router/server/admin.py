@@ -18,13 +18,12 @@ from scribe_router.journal import NotRecorded
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import administers
 from scribe_router.router import Router
-from scribe_router.server.connection import ClientGone, while_connected
+from scribe_router.server.connection import while_connected
 from scribe_router.server.guard import actor
 from scribe_router.stores.contract import StoreUnavailable
 
 REPORTS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
 FORMS = {**REPORTS, "text": "text/plain; charset=utf-8"}
-CLIENT_GONE = 499  # nobody reads it; logs and tests do
 
 
 def admin_routes(router: Router) -> APIRouter:
@@ -37,8 +36,6 @@ def admin_routes(router: Router) -> APIRouter:
         work = reports.answer(router.ledger, router.registry.budgets, asked, time.time())
         try:
             text = await while_connected(request.receive, work)
-        except ClientGone:
-            return Response(status_code=CLIENT_GONE)
         except StoreUnavailable as error:
             raise Unavailable(str(error), retry_after=1.0) from error
         return Response(text + "\n", media_type=FORMS[asked.form])
@@ -62,10 +59,7 @@ def admin_routes(router: Router) -> APIRouter:
         if form not in ("json", "text"):
             raise InvalidRequest(f"format: json or text, not {form[:50]}", code="invalid_parameter", param="format")
         work = asyncio.to_thread(_exchange, router, identity, form)
-        try:
-            return Response(await while_connected(request.receive, work), media_type=FORMS[form])
-        except ClientGone:
-            return Response(status_code=CLIENT_GONE)
+        return Response(await while_connected(request.receive, work), media_type=FORMS[form])
 
     return routes
 

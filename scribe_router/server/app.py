@@ -1,9 +1,7 @@
 """The ASGI application: a route for each API, health, and one error shape for all of them."""
 
 import asyncio
-import json
 import logging
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -20,8 +18,9 @@ from scribe_router.listing import offer, offered, offers
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import EXPLAIN, administers, may_set
 from scribe_router.router import Router
-from scribe_router.server.admin import CLIENT_GONE, admin_routes
-from scribe_router.server.connection import ClientGone, Receive, Scope, Send, while_connected
+from scribe_router.server.admin import admin_routes
+from scribe_router.server.body import json_body
+from scribe_router.server.connection import CLIENT_GONE, ClientGone, Receive, Scope, Send, while_connected
 from scribe_router.server.events import EventStream
 from scribe_router.server.guard import Guard, error_response, refused
 from scribe_router.server.headers import answer_headers, explanation
@@ -30,7 +29,6 @@ from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stream import AnswerStream
 
 log = logging.getLogger("scribe_router.server")
-LARGEST_BODY = 64 * 1024 * 1024
 LONGEST_USER = 256
 READY_SECONDS = 0.5
 
@@ -40,7 +38,7 @@ def create_app(router: Router, admin_port: int | None = None) -> Guard:
     answered there, and nowhere else."""
     app = public_app(router, admin=admin_port is None)
     inner = app if admin_port is None else Doors(app, admin_app(router), admin_port)
-    return Guard(inner, router.registry.access, router.access.keyring, router.access.audit)
+    return Guard(inner, router.registry.access, router.access.keyring, router.access.audit, router.access.nonces)
 
 
 def public_app(router: Router, *, admin: bool) -> FastAPI:
@@ -80,7 +78,7 @@ def admin_app(router: Router) -> FastAPI:
 def _add_admin(app: FastAPI, router: Router) -> None:
     app.include_router(admin_routes(router))
     if router.access.issuer is not None:
-        app.include_router(key_routes(router.access, _body))
+        app.include_router(key_routes(router.access))
 
 
 def _app(router: Router, **options: Any) -> FastAPI:
@@ -94,6 +92,7 @@ def _app(router: Router, **options: Any) -> FastAPI:
     app = FastAPI(title="scribe_router", version=__version__, docs_url=None, redoc_url=None, **options)
     app.add_exception_handler(RequestError, refuse)
     app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(ClientGone, _nobody)
     app.add_exception_handler(Exception, _fault)
     return app
 
@@ -127,7 +126,7 @@ def _routes(router: Router) -> APIRouter:
 
     @routes.post("/experiments/outcome")
     async def outcome(request: Request) -> Json:
-        return await router.report(await _body(request), _principal(request))
+        return await router.report(await json_body(request.receive), _principal(request))
 
     @routes.get("/models")
     async def models(request: Request) -> Json:
@@ -173,12 +172,9 @@ async def _serve(router: Router, api: Api, request: Request) -> Response:
     principal = _principal(request)
     if EXPLAIN in request.headers and not may_set(principal.grant, EXPLAIN):
         raise PermissionDenied(f"this key may not send {EXPLAIN}", code="field_not_allowed", param=EXPLAIN)
-    body = await _body(request)
+    body = await json_body(request.receive)
     call = Call(api, body, CallOptions(user=_named_user(router, body, principal), cache=_fresh(request)))
-    try:
-        answer = await while_connected(request.receive, router.serve(call, principal))
-    except ClientGone:
-        return Response(status_code=CLIENT_GONE)
+    answer = await while_connected(request.receive, router.serve(call, principal))
     explained = explanation(request, answer.exchange)
     if isinstance(answer, AnswerStream):
         return EventStream(answer, explained)
@@ -212,40 +208,16 @@ def _fresh(request: Request) -> Literal["no-cache", "no-store"] | None:
     return "no-store" if "no-store" in words else "no-cache" if "no-cache" in words else None
 
 
-async def _body(request: Request) -> Json:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise InvalidRequest(
-                f"the body is larger than {LARGEST_BODY // 1024**2} MiB", code="body_too_large", status=413
-            )
-        parts.append(part)
-    try:
-        body = json.loads(b"".join(parts), parse_constant=_no_number, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidRequest(f"the body is not valid JSON{where}", code="invalid_json") from None
-    if not isinstance(body, dict):
-        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
-    return body
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text[:20]} is no number in JSON")
-
-
 async def _no_route(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     text = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not possible here"}
     return error_response(
         InvalidRequest(text.get(status, "the request is wrong"), code=f"http_{status}", status=status)
     )
+
+
+async def _nobody(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
 
 
 async def _fault(_: Request, error: Exception) -> Response:

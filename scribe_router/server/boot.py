@@ -4,7 +4,9 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -16,6 +18,7 @@ from scribe_router.registry import Registry
 from scribe_router.router import Router
 from scribe_router.sandboxed import sandboxed
 from scribe_router.server.app import create_app
+from scribe_router.server.clocks import TimedProtocol
 from scribe_router.server.guard import Guard
 
 CONFIG, POLICIES, SANDBOX = "SCRIBE_CONFIG", "SCRIBE_POLICIES", "SCRIBE_SANDBOX_URL"
@@ -27,6 +30,15 @@ GRACE_SECONDS = 30
 BACKLOG = 2048
 # Longer than load balancers keep an idle connection (60 s is usual): who lets go first loses the other's next request.
 IDLE_SECONDS = 75
+# Without proxy_headers=False uvicorn takes whatever this machine says in X-Forwarded-For for the client's address.
+OPTIONS: Mapping[str, Any] = {
+    "access_log": False,
+    "http": TimedProtocol,
+    "proxy_headers": False,
+    "server_header": False,
+    "timeout_keep_alive": IDLE_SECONDS,
+    "ws": "none",
+}
 
 
 def registry() -> Registry:
@@ -84,10 +96,8 @@ def run(bound: list[socket.socket], workers: int) -> None:
         factory=True,
         workers=workers,
         log_level="warning",
-        access_log=False,
-        server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=IDLE_SECONDS,
+        **OPTIONS,
     )
     # uvicorn raises the signal again once it has shut down: that end was asked for, so it is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from scribe_router.errors import ScribeError
 
+CLIENT_GONE = 499  # the status that nobody reads; logs and tests do
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

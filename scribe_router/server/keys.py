@@ -1,6 +1,6 @@
 """`/admin/keys`: what `scribe-router keys` does, over HTTP. A secret is told to who made it, and never again."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, Request
@@ -12,19 +12,18 @@ from scribe_router.issuer import Issued, Issuer
 from scribe_router.keyring import Keyring
 from scribe_router.names import did_you_mean
 from scribe_router.server.admin import administrator
+from scribe_router.server.body import json_body
 from scribe_router.server.guard import actor
 from scribe_router.stores.contract import StoreUnavailable
 
-Body = Callable[[Request], Awaitable[Json]]
 
-
-def key_routes(access: Access, body: Body) -> APIRouter:
-    """The routes of one configuration that has keys; `body` reads a request's."""
+def key_routes(access: Access) -> APIRouter:
+    """The routes of one configuration that has keys."""
     assert access.issuer is not None and access.keyring is not None  # noqa: S101, PT018  (who has none adds no routes)
     issuer, keyring = access.issuer, access.keyring
     routes = APIRouter(prefix="/admin/keys", dependencies=[Depends(administrator(access.audit))])
     _reading(routes, issuer)
-    _writing(routes, issuer, keyring, body)
+    _writing(routes, issuer, keyring)
     return routes
 
 
@@ -40,28 +39,29 @@ def _reading(routes: APIRouter, issuer: Issuer) -> None:
             return (await issuer.show(name)).described()
 
 
-def _writing(routes: APIRouter, issuer: Issuer, keyring: Keyring, body: Body) -> None:
+def _writing(routes: APIRouter, issuer: Issuer, keyring: Keyring) -> None:
     @routes.post("")
     async def create(request: Request) -> Json:
-        asked = await body(request)
+        asked = await json_body(request.receive)
         async with _store(keyring):
             return _told(await issuer.create(asked, actor(request.scope)))
 
     @routes.post("/{name}/rotate")
     async def rotate(name: str, request: Request) -> Json:
-        asked = _only(await body(request), ("grace",))
+        asked = _only(await json_body(request.receive), ("grace",))
         async with _store(keyring):
             return _told(await issuer.rotate(name, asked.get("grace"), actor(request.scope)))
 
     @routes.post("/{name}/revoke")
     async def revoke(name: str, request: Request) -> Json:
-        _only(await body(request), ())
+        _only(await json_body(request.receive), ())
         async with _store(keyring):
             return (await issuer.revoke(name, actor(request.scope))).described()
 
 
 def _told(issued: Issued) -> Json:
-    return {"key": issued.text, **issued.key.described()}
+    signing = {"signing_secret": issued.signing_secret} if issued.signing_secret else {}
+    return {"key": issued.text, **signing, **issued.key.described()}
 
 
 @asynccontextmanager

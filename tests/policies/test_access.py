@@ -60,6 +60,22 @@ def test_what_keys_are_hashed_with() -> None:
     assert POLICY.hash_key() == AccessPolicy.model_validate({"master_key": KEY}).hash_key()
 
 
+@pytest.mark.parametrize(
+    ("tools", "field"),
+    [
+        ([{"type": "mcp", "server_label": "files"}], "tools"),
+        ([{"type": "function", "function": {"name": "mcp"}}, {"type": "mcp"}], "tools"),
+        ([{"type": "function", "function": {"name": "mcp"}}], None),
+        (["mcp"], None),
+        ("mcp", None),
+        (None, None),
+    ],
+)
+def test_a_server_of_tools_is_another_word_for_mcp_tools(tools: Any, field: str | None) -> None:
+    assert not_allowed(Grant(fields=("reasoning_effort",)), {"tools": tools}) == field
+    assert not_allowed(Grant(fields=("mcp_tools",)), {"tools": tools}) is None
+
+
 class Bearer(str):
     """A client's key, which may be compared only in a way whose time tells nothing."""
 

@@ -224,6 +224,16 @@ def test_what_a_limit_holds_for(scope: Any, only: dict[str, list[str]], holds: b
     assert bool(applying(policy, ANN)) is holds
 
 
+def test_a_named_limit_holds_for_those_who_name_it() -> None:
+    policy = BudgetsPolicy(limits=(limit("a", scope="key", named=True), limit("b", scope=["key", "model"])))
+    assert [each.id for each in applying(policy, ANN)] == ["b"]
+    assert [each.id for each in applying(policy, ANN, ("a", "c"))] == ["a", "b"]
+    counted = counting(policy)
+    assert [[each.id for each in counted(ANN, 0.0, named)[0]] for named in (("a",), ())] == [["a", "b"], ["b"]]
+    with pytest.raises(ValidationError, match="has key among its scopes"):
+        limit(scope="all", named=True)
+
+
 def test_who_is_in_a_team_is_under_its_limit() -> None:
     policy = BudgetsPolicy(limits=(limit(scope=["team", "model"]),))
     (charge,) = charges(applying(policy, {**ANN, "team": "red"}), {**ANN, "team": "red"}, 0.0)
@@ -252,7 +262,7 @@ def test_what_is_remembered_is_what_would_be_worked_out() -> None:
     for moment in (midnight - 900, midnight - 0.001, midnight, midnight + 899.9, midnight + 2700):
         for user, model in (("ann", "m"), ("bob", "n"), ("ann", "m")):
             values: dict[Scope, str] = {**ANN, "user": user, "model": model}
-            limits_found, found = counted(values, moment)
+            limits_found, found = counted(values, moment, ())
             assert limits_found == applying(policy, values)
             assert found == charges(limits_found, values, moment)
             seen.add(found)

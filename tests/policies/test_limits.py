@@ -56,6 +56,14 @@ def test_only_narrows(only: Any, held: bool) -> None:
     assert bool(list(draws(policy(scope="provider", concurrent=1, only=only), VALUES, of_caller=False))) is held
 
 
+def test_a_named_limit_holds_for_those_who_name_it() -> None:
+    limits = policy(scope=["key", "provider"], concurrent=1, named=True)
+    assert list(draws(limits, VALUES, of_caller=False)) == list(draws(limits, VALUES, ("b",), of_caller=False)) == []
+    assert [draw.limit for draw in draws(limits, VALUES, ("a",), of_caller=False)] == ["a"]
+    with pytest.raises(ValidationError, match="has key among its scopes"):
+        policy(scope="user", concurrent=1, named=True)
+
+
 def test_a_row_limits_what_it_names() -> None:
     limits = policy(scope="user", requests_per_minute=3, tokens_per_minute=500, concurrent=2)
     assert [(each.rate, each.most, each.counter) for each in draws(limits, VALUES, of_caller=True)] == [

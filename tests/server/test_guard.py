@@ -39,6 +39,8 @@ OPEN_CASES = [
     Case("a foreign Host", 403, "loopback_only", headers={**JSON, "host": "evil.example"}),
     Case("a foreign Host with a port", 403, "loopback_only", headers={**JSON, "host": "evil.example:4000"}),
     Case("a Host that only starts like ours", 403, "loopback_only", headers={**JSON, "host": "127.0.0.1.evil.example"}),
+    Case("somebody behind a proxy", 403, "loopback_only", headers={**JSON, "x-forwarded-for": "127.0.0.1"}),
+    Case("somebody behind another proxy", 403, "loopback_only", headers={**JSON, "forwarded": "for=127.0.0.1"}),
     Case("a form", 415, "content_type", headers={"content-type": "text/plain"}),
     Case("no content type", 415, "content_type", headers={}),
     Case("no JSON", 400, "invalid_json", body="{"),

@@ -87,7 +87,7 @@ def test_on_the_command_line(folder: Path) -> None:
         (["create", "ann", "--model", "*", "--field", "usr"], "fields: there is no field usr, did you mean user?"),
         (["create", "ann", "--model", "*", "--expires", "2020-01-01"], "expires: that is over"),
         (["create", "ann", "--model", "*", "--expires", "soon"], "expires: a time such as 24h or 90d, not soon"),
-        (["create", "ann", "--model", "*", "--address", "10.0.0.1/8"], "addresses: each is an address or a network"),
+        (["create", "ann", "--model", "*", "--address", "10.0.0.1/8"], "addresses: expected an address or a network"),
         (["show", "nobody"], "there is no key nobody"),
         (["rotate", "nobody"], "there is no key nobody"),
         (["revoke", "nobody"], "there is no key nobody"),

@@ -131,7 +131,7 @@ async def answer(line):
     asked = json.loads(line)
     request = Signable("POST", b"/v1/chat/completions", b"", asked["body"].encode())
     try:
-        await demand(claim(asked["headers"]), request, b"secret", nonces, time.time())
+        await demand(claim(asked["headers"]), request, (b"secret",), nonces, time.time())
     except RequestError as error:
         return f"{error.status} {error.code}: {error.message}"
     return "through"

@@ -9,7 +9,7 @@ import uvicorn
 
 from scribe_router.router import Router
 from scribe_router.server.app import create_app
-from scribe_router.server.boot import IDLE_SECONDS, bind
+from scribe_router.server.boot import OPTIONS, bind
 
 PATIENCE = 20.0
 
@@ -18,9 +18,7 @@ PATIENCE = 20.0
 def served(router: Router) -> Iterator[str]:
     """Serve a router; gives `http://127.0.0.1:PORT`. The proxy closes the router when the block is left."""
     bound = bind("127.0.0.1", 0)
-    config = uvicorn.Config(
-        create_app(router), log_level="critical", access_log=False, ws="none", timeout_keep_alive=IDLE_SECONDS
-    )
+    config = uvicorn.Config(create_app(router), log_level="critical", **OPTIONS)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="proxy", daemon=True)
     thread.start()
