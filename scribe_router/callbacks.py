@@ -23,7 +23,7 @@ from typing import Any
 from scribe_router.accounts import Accounts
 from scribe_router.config.load import load_config
 from scribe_router.errors import BudgetExceeded, ConfigError, InternalError, InvalidRequest, RequestError, Unavailable
-from scribe_router.exchange import Attempt, AttemptFailed, Category, Exchange, Json, Reached
+from scribe_router.exchange import Attempt, AttemptFailed, Category, Exchange, Json, Reached, usd
 from scribe_router.facts import facts
 from scribe_router.registry import Deployment, Registry
 from scribe_router.stores import open_ledger
@@ -167,6 +167,16 @@ class Scribe(Hooks):
             opened.accounts.settle(opened.attempt, opened.deployment, usage, failure)
         except Exception:
             logger.exception("attempt %s is not settled; its reservation stays until it is swept", attempt)
+
+    async def tool_cost(self, server: str, tool: str) -> float | None:
+        """As `Hooks`, by policies/mcp.yaml: LiteLLM may put a server's name before a tool's."""
+        try:
+            books = self._books if self._books is not None else await asyncio.to_thread(self.books)
+        except ConfigError:
+            return None
+        row = books.registry.mcp.servers.get(server)
+        fee = None if row is None else row.fee(tool.removeprefix(f"{server}-"))
+        return None if fee is None else float(usd(fee))
 
     def synchronous(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """Rounds of a request with MCP tools, put together: what a stream shows is what the plain answer says."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -42,13 +43,13 @@ def text(name: str) -> st.SearchStrategy[list[Json]]:
 @st.composite
 def one_round(draw: st.DrawFn, names: st.SearchStrategy[list[str]]) -> list[Json]:
     """The chunks of a round: each kind of delta in its own order, all of them mixed."""
-    threads = [draw(text("content")), draw(text("reasoning_content"))]
+    threads: list[list[Json]] = [draw(text("content")), draw(text("reasoning_content"))]
     threads += [draw(st.lists(THOUGHT, max_size=2)), draw(st.lists(CITED, max_size=2))]
     threads += [call(index, name, draw(st.lists(WORDS, max_size=3))) for index, name in enumerate(draw(names))]
     deltas: list[Json] = [{"role": "assistant", "content": ""}]
     while left := [thread for thread in threads if thread]:
         deltas.append(draw(st.sampled_from(left)).pop(0))
-    chunks = [
+    chunks: list[Json] = [
         {"id": draw(IDS), "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": d}]} for d in deltas
     ]
     for chunk in draw(st.lists(st.sampled_from(chunks), max_size=3)):
@@ -96,7 +97,7 @@ def test_a_stream_shows_what_the_plain_answer_says(earlier: list[list[Json]], la
 
 
 def test_usage_is_that_of_all_rounds() -> None:
-    usages: list[Json] = [
+    usages: list[Mapping[str, Any]] = [
         {"a": 1, "b": {"c": 2}, "tier": "x", "d": None},
         {"a": 10, "b": None, "tier": "y", "e": True},
         {"b": {"c": 5}},

@@ -35,7 +35,7 @@ class FeaturesPolicy(Shape):
     @property
     def all_on(self) -> bool:
         """Whether nothing is to be taken out of any request."""
-        return self.reasoning.enabled and self.tools.enabled
+        return self.reasoning.enabled and self.tools.enabled and self.mcp_integration.enabled
 
     def without(
         self, body: Mapping[str, Any], thinking: Collection[str], controls: Collection[str]

@@ -166,6 +166,10 @@ class Hooks(CustomLogger):
     def synchronous(self) -> None:
         """A synchronous call begins, of which nothing will be seen. Raises `Refusal`."""
 
+    @abstractmethod
+    async def tool_cost(self, server: str, tool: str) -> float | None:
+        """What a call of an MCP tool costs, in USD; None where nobody said. Never raises."""
+
     def mark(self, hooked: Hooked, attempt: str) -> None:
         """Name the attempt in LiteLLM's log, and settle it at its bound when LiteLLM drops the call without an event:
         an abandoned stream, a cancelled call."""
@@ -196,6 +200,17 @@ class Hooks(CustomLogger):
     ) -> None:
         """An attempt failed before its answer began."""
         self._close(Hooked.of(request_data, call_type).details, None, from_exception(exception))
+
+    async def async_post_mcp_tool_call_hook(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> Any:
+        """LiteLLM's proxy has called an MCP tool: its cost stands on the call, as any other's."""
+        told = _mapping(kwargs.get("mcp_tool_call_metadata"))
+        cost = await self.tool_cost(str(told.get("mcp_server_name") or ""), str(told.get("name") or ""))
+        if cost is None:
+            return None
+        response_obj.hidden_params.response_cost = cost
+        return response_obj
 
     # LiteLLM calls these by keyword: a parameter by another name silences them.
     async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:

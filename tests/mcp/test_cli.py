@@ -1,6 +1,8 @@
 """`scribe-router mcp`: what an operator sees of servers, of those that do not answer, and of calls."""
 
+import csv
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from scribe_router.cli import app
 from tests.mcp.servers import executed, stdio
+from tests.stores.redis_servers import one_server
 
 CONFIG = """
 model_list:
@@ -97,7 +100,16 @@ def test_check(terminal: Terminal) -> None:
     assert done.stdout.endswith(" tools of 1 servers\n")
 
 
-def test_call(terminal: Terminal) -> None:
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_a_call_is_in_the_books_of_either_store(terminal: Terminal, store: str) -> None:
+    with ExitStack() as stack:
+        if store == "redis":
+            server = stack.enter_context(one_server(**{"maxmemory-policy": "noeviction"}))
+            (terminal.folder / "policies" / "store.yaml").write_text(f"ledger: {server.url}")
+        _call_and_count(terminal)
+
+
+def _call_and_count(terminal: Terminal) -> None:
     done = terminal.run("mcp", "call", "box__web_search", '{"query": "routers"}')
     assert (done.exit_code, done.stdout, done.stderr) == (
         0,
@@ -120,6 +132,8 @@ def test_call(terminal: Terminal) -> None:
         "box__echo": "0",
         "box__fail": "0.25",
     }
+    header, *lines = terminal.run("ledger", "export", "--format", "csv").stdout.splitlines()
+    assert {line["tool"] for line in csv.DictReader([header, *lines])} == {row["tool"] for row in terminal.rows()}
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ MCP = {
     "price": "free",
     "timeout_seconds": 60,
 }
-MESSAGES = [{"role": "user", "content": "look it up"}]
+MESSAGES: Any = [{"role": "user", "content": "look it up"}]
 
 
 @dataclass
@@ -156,7 +156,7 @@ def test_the_official_client_plain(place: Place) -> None:
     raw = place.client("by-team").chat.completions.with_raw_response.create(
         model="tool",
         messages=MESSAGES,
-        extra_body={"mcp_tools": ["research"]},  # type: ignore[arg-type]
+        extra_body={"mcp_tools": ["research"]},
     )
     answer = raw.parse()
     assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == (
@@ -174,7 +174,7 @@ def test_the_official_client_plain(place: Place) -> None:
 def test_the_official_client_streamed(place: Place) -> None:
     with place.client("by-team").chat.completions.stream(
         model="tool",
-        messages=MESSAGES,  # type: ignore[arg-type]
+        messages=MESSAGES,
         stream_options={"include_usage": True},
         extra_body={"mcp_tools": ["research"]},
     ) as stream:

@@ -447,6 +447,6 @@ async def test_the_journal_has_one_line_with_the_tools(desk: Desk) -> None:
 async def test_the_journal_has_the_plan_of_a_round_that_failed(desk: Desk) -> None:
     with pytest.raises(UpstreamError) as refused:
         await desk.ask("wire-error-500")
-    past = recorded(desk.router.registry.store.journal, refused.value.exchange.id)  # type: ignore[attr-defined]
+    past = recorded(desk.router.registry.store.journal, refused.value.exchange.id)
     assert past.plan is not None
     assert [each.deployment for each in past.plan.candidates] == ["wire-error-500"]

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -516,3 +517,33 @@ async def test_a_configuration_that_cannot_be_read_refuses_everything(
     assert (caught.value.status_code, sandbox.received) == (503, [])
     (said,) = [record.getMessage() for record in caplog.records if record.name.startswith("scribe_router")]
     assert "litellm_config.yaml:1:" in said
+
+
+@pytest.mark.parametrize(
+    ("server", "tool", "usd"),
+    [
+        ("search", "web", 0.001),
+        ("search", "search-web", 0.001),
+        ("search", "news", 0.0),
+        ("search", "maps", None),
+        ("other", "web", None),
+    ],
+)
+async def test_an_mcp_tool_costs_what_our_table_says(place: Place, server: str, tool: str, usd: float | None) -> None:
+    """As LiteLLM's proxy goes about it after a call; where our table has no price, LiteLLM's own stays."""
+    from litellm.litellm_core_utils.litellm_logging import Logging
+    from litellm.proxy._experimental.mcp_server.cost_calculator import MCPCostCalculator
+    from mcp_types import CallToolResult, TextContent
+
+    row = {"url": "http://127.0.0.1:9/mcp", "prices": {"web": 0.001, "news": "free", "maps": "refuse"}}
+    (place.folder / "policies" / "mcp.yaml").write_text(yaml.safe_dump({"servers": {"search": row}}))
+    place.router("echo")
+    now = datetime.now(UTC)
+    log = Logging(tool, [], False, "call_mcp_tool", now, "id", "function")
+    log.dynamic_success_callbacks = [scribe]
+    told = {"name": tool, "mcp_server_name": server, "mcp_server_cost_info": {"default_cost_per_query": 7.0}}
+    log.model_call_details["mcp_tool_call_metadata"] = told
+    said = CallToolResult(content=[TextContent(type="text", text="found")], structured_content={"a": 1})
+    after = await log.async_post_mcp_tool_call_hook(log.model_call_details, said.model_copy(deep=True), now, now)
+    assert after == said, "what the tool said is not touched"
+    assert MCPCostCalculator.calculate_mcp_tool_call_cost(log) == (7.0 if usd is None else usd)

@@ -21,6 +21,7 @@ from scribe_router.exchange import Call
 from scribe_router.policies.mcp import McpPolicy, Tool
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
+from scribe_router.stream import AnswerStream
 from scribe_router.upstream.mcp_sessions import McpSessions
 from tests.mcp.servers import free_port
 from tests.support.yaml_text import registry_from
@@ -165,7 +166,7 @@ async def test_calls(sessions: McpSessions, repository: Path, page: str) -> None
 
 
 async def test_calls_at_once(sessions: McpSessions, repository: Path, page: str) -> None:
-    each = [
+    each: list[tuple[Tool, dict[str, Any]]] = [
         *((tool("time", "get_current_time"), {"timezone": "UTC"}) for _ in range(5)),
         *((tool("git", "git_status"), {"repo_path": str(repository)}) for _ in range(5)),
         *((tool("fetch", "fetch"), {"url": f"{page}/page"}) for _ in range(3)),
@@ -220,7 +221,7 @@ async def test_a_whole_request(tmp_path: Path, rows: dict[str, Any], *, stream: 
         async with Router(registry) as router:
             body = {"model": "m", "messages": [{"role": "user", "content": "say this"}], "mcp_tools": ["*"]}
             answer = await router.serve(Call("chat", {**body, "stream": stream}))
-            if stream:
+            if isinstance(answer, AnswerStream):
                 text = "".join(
                     [(each["choices"][0]["delta"].get("content") or "") async for each in answer if each["choices"]]
                 )
