@@ -19,7 +19,7 @@ CALLERS = 100
 POLICIES = {
     "store": "ledger: sqlite:l.db",
     "cache": "enabled: true",
-    "access": f"{{master_key: {KEY}, user_from_request: true}}",
+    "access": "{master_key: os.environ/SCRIBE_MASTER_KEY, user_from_request: true}",
 }
 ROW = """
   - model_name: {lane}
@@ -32,7 +32,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, s
     with running_sandbox() as sandbox:
         text = "model_list:" + "".join(ROW.format(lane=lane, url=sandbox.url) for lane in ("wire", "litellm"))
         folder: Path = tmp_path_factory.mktemp("proxy")
-        with served(Router(registry_from(folder, text, POLICIES))) as url:
+        registry = registry_from(folder, text, POLICIES, {"SCRIBE_MASTER_KEY": KEY})
+        with served(Router(registry)) as url:
             yield sandbox, url
 
 

@@ -10,7 +10,7 @@ import pytest
 from scribe_router import Router
 from scribe_router.config.load import load_config
 from scribe_router.errors import InvalidRequest, OutcomeNotFound, PermissionDenied
-from scribe_router.exchange import Call, CallOptions, Principal, Receipt
+from scribe_router.exchange import EVERYTHING, Call, CallOptions, Principal, Receipt
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
 from tests.support.yaml_text import RouterFrom
@@ -94,11 +94,11 @@ async def test_the_unit_is_the_metadatas_else_the_users_else_the_keys(build: Any
         assert exposure is not None
         return exposure.unit
 
-    key = Principal("key-1", "")
+    key = Principal("key-1", "", grant=EVERYTHING)
     named = unit(key, metadata={"experiment_unit": "x"}, user="y")
-    assert named == unit(Principal("key-2", "eve"), metadata={"experiment_unit": "x"})
-    assert unit(key, charged="x") == unit(key, user="x") == unit(Principal("key-2", "x")) == named
-    assert unit(key) == unit(Principal("k", "key-1")) != named
+    assert named == unit(Principal("key-2", "eve", grant=EVERYTHING), metadata={"experiment_unit": "x"})
+    assert unit(key, charged="x") == unit(key, user="x") == unit(Principal("key-2", "x", grant=EVERYTHING)) == named
+    assert unit(key) == unit(Principal("k", "key-1", grant=EVERYTHING)) != named
     assert unit(key, metadata={"experiment_unit": ""}) == unit(key, metadata={"experiment_unit": 7}) == unit(key)
 
 
@@ -152,7 +152,7 @@ async def test_the_last_word_on_an_answer_counts(build: Any) -> None:
 
 async def test_only_who_asked_may_say_and_an_administrator(build: Any) -> None:
     router = build()
-    answer = await router.serve(Call("chat", body(NEW)), Principal("key-1", "ann"))
+    answer = await router.serve(Call("chat", body(NEW)), Principal("key-1", "ann", grant=EVERYTHING))
     said = {"request_id": answer.exchange.id, "success": True}
     with pytest.raises(PermissionDenied, match="was a request of another key"):
         await router.report(said, Principal("key-2", "ann"))

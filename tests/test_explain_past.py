@@ -179,8 +179,9 @@ def test_only_who_may(folder: Path, known: Registry, tmp_path: Path) -> None:
     assert may_explain(LOCAL)
     assert may_explain(MASTER)
     assert not may_explain(Principal("team-blue", "ann"))
-    policies = {"access": f"master_key: {KEY}", "store": "ledger: sqlite:l\njournal: j.jsonl"}
-    with served(Router(registry_from(tmp_path, (folder / "litellm_config.yaml").read_text(), policies))) as url:
+    policies = {"access": "master_key: os.environ/SCRIBE_MASTER_KEY", "store": "ledger: sqlite:l\njournal: j.jsonl"}
+    text = (folder / "litellm_config.yaml").read_text()
+    with served(Router(registry_from(tmp_path, text, policies, {"SCRIBE_MASTER_KEY": KEY}))) as url:
         headers = {"authorization": f"Bearer {KEY}"}
         told = ask(url, "second", {**ASK, **headers}).headers
         assert told["x-scribe-explain"].startswith("requested=second; tried=second>answered; ")

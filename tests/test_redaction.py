@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scribe_router.exchange import Call, Json, Principal
+from scribe_router.exchange import EVERYTHING, Call, Json, Principal
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import Answer, AnswerStream
@@ -113,8 +113,12 @@ async def test_the_cache_keeps_placeholders_and_gives_each_client_its_own_words(
     built: Build, sandbox: Sandbox, tmp_path: Path, stream: bool
 ) -> None:
     one = built(UPSTREAM + "restore: true", cache="enabled: true\nstore: disk\npath: cache.sqlite3\nshare: all")
-    first, _ = await asked(one, call("wire", "write jane.doe@example.com", stream=stream), Principal("a", "a"))
-    second, answer = await asked(one, call("wire", "write jan.roe@example.com", stream=stream), Principal("b", "b"))
+    first, _ = await asked(
+        one, call("wire", "write jane.doe@example.com", stream=stream), Principal("a", "a", grant=EVERYTHING)
+    )
+    second, answer = await asked(
+        one, call("wire", "write jan.roe@example.com", stream=stream), Principal("b", "b", grant=EVERYTHING)
+    )
     assert (first, second) == ("write jane.doe@example.com", "write jan.roe@example.com")
     assert answer.exchange.cache == "hit"
     assert len(sandbox.received) == 1

@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scribe_router.exchange import AttemptFailed, Json
@@ -113,6 +113,7 @@ def put_together(chunks: list[Json]) -> Json:
     return assembly.answer()
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 @given(ANSWER, st.integers())
 def test_an_answer_in_parts_is_the_answer(answer: Json, seed: int) -> None:
     whole = put_together(streamed(answer, random.Random(seed)))
