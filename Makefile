@@ -47,8 +47,9 @@ check: setup  ## lint, types, configuration, deployment files
 	PATH="$$PWD/.venv/bin:$$PATH" deploy/lint
 	.ci/words
 
-slow: setup  ## crashes, load, the container's steps: long tests
-	$(BARE) $(PY) -m pytest -m slow $(ARGS)
+slow: setup  ## crashes, load, the container's steps, benchmarks: long tests, those that measure one after the other
+	$(BARE) $(PY) -m pytest -m slow -n $(JOBS) --ignore tests/load --ignore tests/test_benchmarks.py $(ARGS)
+	$(BARE) $(PY) -m pytest -m slow tests/load tests/test_benchmarks.py $(ARGS)
 
 clients: setup  ## the official clients, Python and Node, against a running proxy
 	@scripts/setup-node.sh tests/clients
