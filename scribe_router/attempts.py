@@ -157,6 +157,7 @@ class Attempts:
             abort=shaped.deployment.cancel == "abort",
             tape=Tape() if exchange.cache else None,
             edit=redacting(self._redaction.answering()),
+            shown=not exchange.demand.hipaa,
         )
         head = await source.open()
         attempt.provided_by, attempt.served = max(map(served_by, head))

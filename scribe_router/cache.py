@@ -67,7 +67,8 @@ class Cache:
         is stored; a stream that this exchange does not pay for is a tape. Raises `RequestError`."""
         arm = exchange.exposure.label if exchange.exposure else ""  # an arm's answer is no other's
         version = f"{self._version} {arm}" if arm else self._version
-        key = self._policy.key(exchange.call, exchange.principal, version) if self._store else None
+        keeps = self._store is not None and not exchange.demand.keeps_nothing
+        key = self._policy.key(exchange.call, exchange.principal, version, exchange.demand) if keeps else None
         if key is None:
             return await forward()
         place = key, exchange.call.stream, exchange.principal, asyncio.get_running_loop()

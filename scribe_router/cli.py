@@ -16,6 +16,7 @@ from scribe_router.cli_mcp import mcp
 from scribe_router.cli_models import models
 from scribe_router.cli_options import Config, EnvFile, Policies, fail, load, place, registry
 from scribe_router.cli_prices import prices
+from scribe_router.cli_privacy import privacy
 from scribe_router.cli_secrets import secrets
 from scribe_router.errors import ConfigError, ScribeError
 
@@ -34,6 +35,7 @@ app.add_typer(ledger, name="ledger")
 app.add_typer(mcp, name="mcp")
 app.add_typer(models, name="models")
 app.add_typer(prices, name="prices")
+app.add_typer(privacy, name="privacy")
 app.add_typer(secrets, name="secrets")
 
 

@@ -38,6 +38,12 @@ def create(
     tool: Annotated[Several, typer.Option(help="Tool that it may use; repeat it.")] = None,
     mcp_group: Annotated[Several, typer.Option(help="MCP access group; repeat it.")] = None,
     region: Annotated[Several, typer.Option(help="Region that it may be served in; repeat it. Default: any.")] = None,
+    retention: Annotated[
+        str | None, typer.Option(help="How long what serves it may keep what it is sent: zero, or days. Default: any.")
+    ] = None,
+    hipaa: Annotated[
+        bool, typer.Option("--hipaa", help="Serve it from covered places alone, and keep nothing.")
+    ] = False,
     address: Annotated[Several, typer.Option(help="Network that it must call from; repeat it. Default: any.")] = None,
     limit: Annotated[
         Several, typer.Option(help="Limit that is `named: true` and holds for this key; repeat it.")
@@ -55,7 +61,8 @@ def create(
     asked: dict[str, Any] = {"name": name, "models": model, "user": user, "team": team, "expires": expires}
     asked |= {"fields": field, "signed": "required" if signed else "no"}
     asked |= {"tools": tool or (), "mcp_groups": mcp_group or (), "regions": region or (), "addresses": address or ()}
-    asked |= {"limits": limit or ()}
+    kept = int(retention) if retention is not None and retention.isdecimal() else retention
+    asked |= {"limits": limit or (), "retention": kept, "hipaa": hipaa}
     _tell(_run(config, policies, env_file, lambda issuer: issuer.create(asked, _actor(by))))
 
 

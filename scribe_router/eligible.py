@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from scribe_router.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, PermissionDenied, RequestError
-from scribe_router.exchange import Lane
+from scribe_router.exchange import ANYWHERE, Demand, Lane
 from scribe_router.facts import Facts
 from scribe_router.policies.features import OFF
 from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.reasoning import LEVELS
+from scribe_router.policies.residency import Place, ResidencyPolicy, misplaced
 from scribe_router.preflight import FITS, fit, unmet
 from scribe_router.registry import Deployment, Registry
 
@@ -30,6 +31,7 @@ LEFT_OUT = {
 }
 
 
+DEMANDED = ("region", "retention", "covered")
 ASKED = ("vision", "tools", "json_schema", "audio", "window")
 
 
@@ -55,14 +57,18 @@ def lane_of(deployment: Deployment, request: Facts) -> Lane:
     return request.lane or deployment.lane
 
 
-def within(regions: Collection[str], deployment: Deployment) -> bool:
-    """Whether a deployment is where a principal may be served. One whose region is not known is nowhere."""
-    return not regions or deployment.region in regions
+def outside(deployment: Deployment, demand: Demand, policy: ResidencyPolicy) -> tuple[str, str] | None:
+    """Why a deployment may not be sent what is under a demand, and its own model's: the rule, and the reason."""
+    if policy.on:
+        demand &= policy.demand(deployment.model)
+    if demand is ANYWHERE:
+        return None
+    return misplaced(Place(deployment.region, deployment.retention, deployment.covered), demand)
 
 
 def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
     """Why a deployment is left out, whatever the length of the request; None if it is not."""
-    if (never := _cannot(deployment, request)) is not None:
+    if (never := _cannot(deployment, request) or outside(deployment, request.demand, registry.residency)) is not None:
         return Exclusion(deployment.id, *never)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
@@ -100,9 +106,6 @@ def _cannot(deployment: Deployment, request: Facts) -> tuple[str, str] | None:
         return "mode", "it has no text completions"
     if deployment.missing:
         return "missing", deployment.missing
-    if request.regions and not within(request.regions, deployment):
-        where = deployment.region or "no region that is known"
-        return "region", f"it is in {where}, this key may be served in {', '.join(request.regions)}"
     return None
 
 
@@ -110,8 +113,9 @@ def nothing_left(name: str, excluded: Collection[Exclusion], request: Facts, reg
     """The error of a request that nothing behind a name can serve: each reason; and where that is the request's own,
     the nearest models that would take it."""
     text = f"nothing can serve {name}: {reasons(excluded)}"
-    if any(each.rule == "region" for each in excluded):
-        return PermissionDenied(text, code="region_not_allowed", param="model")
+    forbidden = next((rule for rule in DEMANDED if any(each.rule == rule for each in excluded)), None)
+    if forbidden is not None:
+        return PermissionDenied(text, code=f"{forbidden}_not_allowed", param="model")
     rule = next((rule for rule in LEFT_OUT if any(each.rule == rule for each in excluded)), None)
     if rule is None:
         return ModelNotFound(text, param="model")

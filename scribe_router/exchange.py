@@ -72,13 +72,43 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What is demanded of every place that serves a request. `regions` are where it may be (None: anywhere),
+    `retention` the most days for which it keeps what it is sent (None: any, or unknown). With `hipaa` it has to be
+    covered."""
+
+    regions: tuple[str, ...] | None = None
+    retention: int | None = None
+    hipaa: bool = False
+
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether we may keep nothing of it either."""
+        return self.hipaa or self.retention == 0
+
+    def __and__(self, other: "Demand") -> "Demand":
+        """Both at once: it only ever narrows."""
+        if other is self or other == ANYWHERE:
+            return self
+        theirs = other.regions
+        mine = theirs if self.regions is None else self.regions
+        both = mine if theirs is None or mine is None else tuple(each for each in mine if each in theirs)
+        days = [each for each in (self.retention, other.retention) if each is not None]
+        return Demand(both, min(days, default=None), self.hipaa or other.hipaa)
+
+
+ANYWHERE = Demand()
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """What a principal may; unless something is said, nothing.
 
     `models` are patterns of models, groups and aliases with at most one `*` each, `fields` those of our request fields
     that it may set, `regions` where it may be served, and `addresses` the networks that it has to call from; of these
-    two none means any. `limits` are the ids of limits that hold for those who name them. `signed` demands signed
-    requests, `administers` opens what tells of others. `*` alone stands for all of a kind.
+    two none means any. `retention` and `hipaa` are demanded of what serves it. `limits` are the ids of limits that hold
+    for those who name them. `signed` demands signed requests, `administers` opens what tells of others. `*` alone
+    stands for all of a kind.
     """
 
     models: tuple[str, ...] = ()
@@ -90,6 +120,15 @@ class Grant:
     limits: tuple[str, ...] = ()
     signed: bool = False
     administers: bool = False
+    retention: int | None = None
+    hipaa: bool = False
+
+    @property
+    def demand(self) -> Demand:
+        """What is demanded of whoever serves it."""
+        if self.regions or self.hipaa or self.retention is not None:
+            return Demand(self.regions or None, self.retention, self.hipaa)
+        return ANYWHERE
 
 
 NOTHING = Grant()
@@ -340,6 +379,8 @@ class Exchange:
     wait for what this one does: its own, and those of identical requests. `allowances` are those of its caller's
     tightest limits of rate, `exposure` is the arm of the experiment that its name is under.
 
+    `demand` is what every place that serves it has to be.
+
     A request with MCP tools goes to a model in rounds, each an exchange `of` this one that shares all but its call and
     plan; `number` is which. `held` is the row of the ledger by which the next round can be paid for.
     """
@@ -366,6 +407,7 @@ class Exchange:
     number: int = 0
     held: str | None = None
     exposure: Exposure | None = None
+    demand: Demand = ANYWHERE
 
     def __post_init__(self) -> None:
         if self.of is None:  # whoever left does not come back for the next round

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from scribe_router.contents import asks_schema, links, messages, parts, prompts, size, texts
-from scribe_router.exchange import EVERYTHING, Api, Call, Grant, Lane, Level, OptimizeFor
+from scribe_router.exchange import ANYWHERE, EVERYTHING, Api, Call, Demand, Grant, Lane, Level, OptimizeFor
+from scribe_router.policies import residency
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking, forced_tool
@@ -23,8 +24,8 @@ class Facts:
     room in a window, `task` is what its metadata says, or what the rules make of it; `cap` is the output cap
     (tokens) that it names, `search` whether it wants a web search (None: it does not say), `links` what its
     messages point to. `unit` is a digest of what experiments divide: what its metadata names, else its user, else
-    its key. `models` are patterns of what its principal may ask for, `regions` are where it may be served (none:
-    anywhere)."""
+    its key. `models` are patterns of what its principal may ask for, `demand` is what is demanded of where it is
+    served."""
 
     api: Api
     model: str
@@ -45,7 +46,7 @@ class Facts:
     lane: Lane | None = None
     unit: str = ""
     models: tuple[str, ...] = EVERYTHING.models
-    regions: tuple[str, ...] = EVERYTHING.regions
+    demand: Demand = ANYWHERE
     size: Size = NO_SIZE
 
     @property
@@ -80,7 +81,7 @@ def facts(
 ) -> Facts:
     """The facts of a call, read from its body and its options; the policies say what its task is, and what an effort of
     `auto` means. `who` asks, where the call does not say, and the grant is what that principal may; `counted` are the
-    tokens that its texts have, as far as a tokenizer was asked."""
+    tokens that its texts have, as far as a tokenizer was asked. Raises `InvalidRequest` for a demand that is none."""
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
@@ -107,7 +108,7 @@ def facts(
         lane=call.options.lane,
         unit=_digest(_unit(call) or who),
         models=grant.models,
-        regions=grant.regions,
+        demand=residency.asked(body, grant.demand),
         size=size(call.api, body, counted),
     )
     if found.task is None and routing.tasks:

@@ -105,6 +105,16 @@ class Issuer:
         kept, hash_key = bytes.fromhex(key.secrets[0].digest), self._access.hash_key()
         return Issued(key, text, signing_secret(key.id, kept, hash_key) if key.signed == "required" else "")
 
+    async def disown(self, user: str, instead: str, by: Actor) -> None:
+        """Put another name in a user's place in the keys that are its own. Their names stay for good."""
+
+        def change(key: VirtualKey, now: float) -> VirtualKey:
+            return key.model_copy(update={"user": instead}) if (key.user or key.name) == user else key
+
+        async for key in self.every():
+            if (key.user or key.name) == user:
+                await self._change(key.id, "keys.disown", by, change)
+
     async def _change(
         self, name: str, act: str, by: Actor, change: Callable[[VirtualKey, float], VirtualKey]
     ) -> VirtualKey:

@@ -80,11 +80,11 @@ class Journal:
         while True:
             file = self._file if self._file is not None else self._open(path, now)
             fcntl.flock(file, fcntl.LOCK_SH)
-            if _is(file, path):
+            if same_file(file, path):
                 if not self._is_over(file, size, now):
                     return file
                 fcntl.flock(file, fcntl.LOCK_EX)  # between the two locks another process may have been here
-                if _is(file, path):
+                if same_file(file, path):
                     newest = next((int(each.suffix[1:]) for each in older(path)), 0)
                     path.rename(f"{path}.{newest + 1}")
                     self._look_at = now
@@ -118,7 +118,7 @@ class Journal:
             self._file = None
 
 
-def _is(file: int, path: Path) -> bool:
+def same_file(file: int, path: Path) -> bool:
     """Whether an open file still has this name."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
@@ -178,5 +178,6 @@ def summary(exchange: Exchange) -> str:
     tries = f", {len(exchange.attempts)} attempts" if len(exchange.attempts) > 1 else ""
     tokens = f", {served.usage.input}+{served.usage.output} tokens" if served and served.usage else ""
     cost = "no price" if exchange.cost is None else f"{usd(exchange.cost)} usd"
-    name = "".join(letter if letter.isprintable() else "?" for letter in exchange.requested[:100])
+    asked = exchange.requested if exchange.plan or not exchange.demand.hipaa else "(no plan)"
+    name = "".join(letter if letter.isprintable() else "?" for letter in asked[:100])
     return f"{exchange.id} {name} -> {way}: {exchange.outcome} in {seconds:.3f} s{tries}{tokens}, {cost}"

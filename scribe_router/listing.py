@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from scribe_router.eligible import within
+from scribe_router.eligible import outside
 from scribe_router.exchange import EVERYTHING, Grant, Json
 from scribe_router.policies.access import may_use
 from scribe_router.policies.prices import PICO, Price, Rates
@@ -41,7 +41,9 @@ def offer(name: str, registry: Registry, grant: Grant = EVERYTHING) -> Json | No
     """
     tiers = registry.members(registry.resolve(name))
     behind = (each for tier in tiers for model in tier for each in registry.behind(model))
-    usable = [each for each in behind if each.missing is None and within(grant.regions, each)]
+    demand = grant.demand & registry.residency.demand(name, registry.resolve(name))
+    here = (each for each in behind if outside(each, demand, registry.residency) is None)
+    usable = [each for each in here if each.missing is None]
     if not usable:
         return None
     prices = {each.price for each in usable}
@@ -90,6 +92,8 @@ def _deployment(each: Deployment) -> Json:
         "deployment": each.id,
         "provider": each.provider,
         "region": each.region,
+        "retention_days": each.retention,
+        "covered": each.covered,
         "upstream_model": each.upstream_model,
         "context_window": each.window,
         "max_output_tokens": each.max_output,

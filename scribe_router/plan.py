@@ -14,7 +14,7 @@ from types import MappingProxyType
 from scribe_router.chains import alone, pairs
 from scribe_router.eligible import Exclusion, exclusion, lane_of, nothing_left, reasons
 from scribe_router.errors import CircuitOpen
-from scribe_router.exchange import LOCAL, Call, Category, Exposure, Lane, Level, Principal
+from scribe_router.exchange import ANYWHERE, LOCAL, Call, Category, Demand, Exposure, Lane, Level, Principal
 from scribe_router.facts import Facts, allowed, facts
 from scribe_router.policies.breaker import Circuit
 from scribe_router.policies.experiments import EXPERIMENT
@@ -24,7 +24,7 @@ from scribe_router.policies.strategies import IDLE, Ask, Load, Option
 from scribe_router.policies.tokens import Counted, Encoding
 from scribe_router.preflight import fit
 from scribe_router.registry import Deployment, Registry
-from scribe_router.requested import SHOWN, asked_name, permitted_name, without_mode
+from scribe_router.requested import SHOWN, asked_name, demand_of, permitted_name, without_mode
 
 CHAINS = {
     None: "fallback",
@@ -100,11 +100,20 @@ def facts_of(call: Call, registry: Registry, who: Principal, counted: Tally = ()
     return facts(call, registry.effort, registry.routing, who.user or who.name, who.grant, counted)
 
 
-def plan_of(call: Call, registry: Registry, snapshot: Snapshot, who: Principal = LOCAL, *, counted: Tally = ()) -> Plan:
-    """The plan of a call as the router walks it and `explain` prints it. Raises what `plan` raises, and
-    `InvalidRequest` for what is switched off."""
+def plan_of(
+    call: Call,
+    registry: Registry,
+    snapshot: Snapshot,
+    who: Principal = LOCAL,
+    *,
+    counted: Tally = (),
+    demand: Demand = ANYWHERE,
+) -> Plan:
+    """The plan of a call as the router walks it and `explain` prints it, under a `demand` that it brings along. Raises
+    what `plan` raises, and `InvalidRequest` for what is switched off."""
     call, taken_out = allowed(call, registry.features)
-    found = plan(facts_of(call, registry, who, counted), registry, snapshot)
+    known = facts_of(call, registry, who, counted)
+    found = plan(_under(known, known.demand & demand), registry, snapshot)
     return replace(found, warnings=(*taken_out, *found.warnings)) if taken_out else found
 
 
@@ -113,6 +122,7 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     (`ContextLengthExceeded` among it) and `CircuitOpen`."""
     asked, mode = without_mode(asked_name(request, registry), registry)
     name, warnings = permitted_name(asked, request, registry, snapshot.today)
+    request = _under(request, demand_of(name, request, registry))
     planner = _Planner(request, registry, snapshot, mode)
     target, exposure = registry.resolve(name), registry.exposure(name, request.unit)
     primary = planner.primary(name, exposure)
@@ -144,6 +154,10 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
         exposure=exposure,
         uncounted=planner.uncounted,
     )
+
+
+def _under(request: Facts, demand: Demand) -> Facts:
+    return request if demand is request.demand else replace(request, demand=demand)
 
 
 def _nothing(kind: Category | None) -> tuple[Candidate, ...]:

@@ -4,7 +4,7 @@ Knows finished exchanges; never files. What a plan was made from is there, so th
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -14,13 +14,15 @@ from scribe_router import __version__
 from scribe_router.encoding import json_line
 from scribe_router.exchange import Api, Attempt, Cached, Exchange, Exposure, Json, Passed, ToolCall, usd
 from scribe_router.plan import Plan
+from scribe_router.policies.parameters import API
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One exchange. `software` is the version of this package, `version` that of the configuration. `unplanned` says
     why there is no plan; `downgraded` are the plans that limits led to after it, `passed` the candidates that were
-    asked nothing. `messages` are roles and lengths, `parameters` numbers and flags."""
+    asked nothing. `messages` are roles and lengths, `parameters` numbers and flags; under HIPAA no name, label or
+    warning of the client's own is there."""
 
     id: str
     opened: float
@@ -51,7 +53,7 @@ class Record:
     def of(cls, exchange: Exchange) -> "Record":
         """The record of an exchange, lengths and roles instead of content."""
         body, messages = exchange.call.body, exchange.call.body.get("messages")
-        return cls(
+        record = cls(
             id=exchange.id,
             opened=exchange.opened,
             ended=exchange.ended,
@@ -76,6 +78,18 @@ class Record:
             warnings=tuple(exchange.warnings),
             outcome=exchange.outcome,
             cost_usd=None if exchange.cost is None else usd(exchange.cost),
+        )
+        return record._bare() if exchange.demand.hipaa else record
+
+    def _bare(self) -> "Record":
+        """The record without any word of the client's own: under HIPAA even a label may say too much."""
+        return replace(
+            self,
+            requested=self.plan.requested if self.plan else "",
+            messages=tuple({"role": None, "length": each["length"]} for each in self.messages),
+            parameters={name: value for name, value in self.parameters.items() if name in API[self.api]},
+            unplanned="no plan was made" if self.unplanned else "",
+            warnings=(),
         )
 
     @classmethod

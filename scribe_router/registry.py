@@ -30,6 +30,7 @@ from scribe_router.policies.providers import Listing, PromptCaching, Search, Tex
 from scribe_router.policies.quirks import Quirk
 from scribe_router.policies.reasoning import CONTROLS, VISIBLE, Asked, Family
 from scribe_router.policies.redaction import RedactionPolicy
+from scribe_router.policies.residency import ResidencyPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import WEIGHTED, RoutingPolicy
 from scribe_router.policies.strategies import BUILT_IN, Strategy
@@ -47,16 +48,17 @@ Durability = Literal["normal", "full", "accepted-loss"]
 class Deployment:
     """One place that serves one model: a provider's host, a key, and the name that the provider knows.
 
-    `price_row` is its row of the price map. `anonymous` says that the host is not to be told who the operator is at
-    OpenAI. `window` and `max_output` are tokens; None is unknown. `cap_in_window` says that the output cap takes room
-    in the window, `tokens` how its model counts. `supports` is what it is known to have, `lacks` what it is known not
-    to have. `params` are the operator's defaults for the request body, `litellm_params` what only LiteLLM's lane
-    needs, `family` how it is told to reason, `quirks` what else it wants otherwise, `modes` are the provider's,
-    `sold` gives price and window of another of its models. `history` are the fields of earlier thinking that it reads
-    (None: all). `cache_for` is how long its prompts are kept where `prompt_caching` says how, `completions` how it is
-    asked for text completions (None: it has none), `listing` where its host says what it has. `off` says what is
-    switched off that it needs; `only_unasked` that it may not be asked to think. `missing` says why it cannot be used,
-    in one line.
+    `retention` is for how many days what it is sent is kept there (None: unknown), `covered` whether a contract
+    covers it under HIPAA. `price_row` is its row of the price map. `anonymous` says that the host is not to be told
+    who the operator is at OpenAI. `window` and `max_output` are tokens; None is unknown. `cap_in_window` says that
+    the output cap takes room in the window, `tokens` how its model counts. `supports` is what it is known to have,
+    `lacks` what it is known not to have. `params` are the operator's defaults for the request body,
+    `litellm_params` what only LiteLLM's lane needs, `family` how it is told to reason, `quirks` what else it wants
+    otherwise, `modes` are the provider's, `sold` gives price and window of another of its models. `history` are the
+    fields of earlier thinking that it reads (None: all). `cache_for` is how long its prompts are kept where
+    `prompt_caching` says how, `completions` how it is asked for text completions (None: it has none), `listing`
+    where its host says what it has. `off` says what is switched off that it needs; `only_unasked` that it may not
+    be asked to think. `missing` says why it cannot be used, in one line.
     """
 
     id: str
@@ -71,6 +73,8 @@ class Deployment:
     api_key: str | None = field(default=None, repr=False)
     key_name: str | None = None
     region: str | None = None
+    retention: int | None = None
+    covered: bool = False
     order: int = 0
     weight: float = 1.0
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
@@ -261,6 +265,7 @@ class Registry:
     cache: CachePolicy = field(default_factory=CachePolicy)
     experiments: ExperimentsPolicy = field(default_factory=ExperimentsPolicy)
     redaction: RedactionPolicy | None = None
+    residency: ResidencyPolicy = field(default_factory=ResidencyPolicy)
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()

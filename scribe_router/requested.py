@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import date
 
 from scribe_router.errors import InvalidRequest, ModelNotFound, PermissionDenied
-from scribe_router.exchange import Exposure
+from scribe_router.exchange import Demand
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import may_use
@@ -78,8 +78,12 @@ def known_name(name: str, request: Facts, registry: Registry, today: date) -> tu
     return migrated.name, [migrated.warning]
 
 
-def exposure(request: Facts, registry: Registry, today: date) -> Exposure | None:
-    """The arm of the experiment that a request is under, as its plan has it. Raises what its plan would raise."""
+def planned_name(request: Facts, registry: Registry, today: date) -> str:
+    """The name that a request is planned for. Raises what its plan would raise."""
     asked, _ = without_mode(asked_name(request, registry), registry)
-    name, _ = known_name(asked, request, registry, today)
-    return registry.exposure(name, request.unit)
+    return permitted_name(asked, request, registry, today)[0]
+
+
+def demand_of(name: str, request: Facts, registry: Registry) -> Demand:
+    """What is demanded of all that serves a request which is planned for a name."""
+    return request.demand & registry.residency.demand(name, registry.resolve(name))

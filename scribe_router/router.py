@@ -39,12 +39,13 @@ from scribe_router.errors import (
     Unavailable,
     UpstreamRateLimited,
 )
-from scribe_router.exchange import LOCAL, AttemptFailed, Call, Exchange, Json, Passed, Principal
+from scribe_router.exchange import ANYWHERE, LOCAL, AttemptFailed, Call, Demand, Exchange, Json, Passed, Principal
 from scribe_router.facts import allowed
 from scribe_router.journal import Journal, summary
 from scribe_router.limiter import Limiter
 from scribe_router.outcome import error_for, limited, refused
 from scribe_router.plan import Plan, Snapshot, facts_of, plan_of
+from scribe_router.policies import residency
 from scribe_router.policies.access import administers, by_operator, not_allowed
 from scribe_router.policies.parameters import admit
 from scribe_router.policies.tokens import Counted
@@ -53,7 +54,7 @@ from scribe_router.probes import Probes
 from scribe_router.python_api import PythonApi
 from scribe_router.redaction import Redaction
 from scribe_router.registry import Registry
-from scribe_router.requested import exposure
+from scribe_router.requested import demand_of, planned_name
 from scribe_router.state import State
 from scribe_router.stores import open_ledger, open_windows
 from scribe_router.stores.contract import Ledger, StoreUnavailable
@@ -102,6 +103,8 @@ class Router(PythonApi):
             registry, accounts, self.limiter, self.state, self._redaction, clock, spawn=self._spawn, close=self._close
         )
         self._rounds = self._tool_rounds(accounts)
+        providers = {each.provider for each in registry.deployments.values()}
+        self._labels = frozenset(providers | registry.routing.known_tasks() | registry.effort.known_tasks())
         self._turns: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
         super().__init__()
@@ -130,11 +133,19 @@ class Router(PythonApi):
         seed = self._random.getrandbits(32) if seed is None else seed
         return settled(partial(self._plan, call, seed, principal), call)
 
-    def _plan(self, call: Call, seed: int, principal: Principal, tokens: tuple[Counted, ...] = ()) -> Plan:
+    def _plan(
+        self,
+        call: Call,
+        seed: int,
+        principal: Principal,
+        tokens: tuple[Counted, ...] = (),
+        *,
+        demand: Demand = ANYWHERE,
+    ) -> Plan:
         now = self._clock()
         today, seen, full = _day(now), self.state, self.limiter.full()
         snapshot = Snapshot(today, seed, seen.load(now), self._turns, now, seen.circuits, full)
-        return plan_of(call, self.registry, snapshot, principal, counted=tokens)
+        return plan_of(call, self.registry, snapshot, principal, counted=tokens, demand=demand)
 
     async def report(self, body: Json, principal: Principal = LOCAL) -> Json:
         """Keep what a client says of an answer under an experiment. Raises a `RequestError`."""
@@ -165,7 +176,10 @@ class Router(PythonApi):
                 raise InvalidRequest(text, code="invalid_value", param=name)
         who = replace(principal, user=options.user or principal.user, team=options.team or principal.team)
         named = call.model or self.registry.routing.default(call.api)
-        return Exchange(f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), named)
+        demand = who.grant.demand & self.registry.residency.demand(named, self.registry.resolve(named))
+        return Exchange(
+            f"ex-{secrets.token_hex(12)}", call, who, self.registry.version, self._clock(), named, demand=demand
+        )
 
     async def _serve(self, exchange: Exchange) -> Answer | AnswerStream:
         try:
@@ -184,7 +198,9 @@ class Router(PythonApi):
             self.limiter.close(exchange)
             raise
         except Exception as error:
-            log.exception("%s ended with a fault of the router", exchange.id)
+            # The text of a fault, and of its cause, may quote the request.
+            shown = not exchange.demand.hipaa
+            log.error("%s ended with a fault of the router: %s", exchange.id, type(error).__name__, exc_info=shown)
             raise self._refused(exchange, InternalError("a fault of the router; its log has more")) from error
         if isinstance(answer, Answer):
             self._close(exchange, "answered")
@@ -193,14 +209,28 @@ class Router(PythonApi):
     async def _answered(self, exchange: Exchange) -> Answer | AnswerStream:
         """From the cache, from an identical request that is under way, or from upstream."""
         asked = wanted(exchange.call.api, exchange.call.body)
-        if self.registry.experiments.experiments:  # an answer from the cache has no plan, and belongs to an arm too
-            known = facts_of(exchange.call, self.registry, exchange.principal)
-            exchange.exposure = exposure(known, self.registry, _day(exchange.opened))
+        self._place(exchange)
         deadline = exchange.opened + (exchange.call.options.timeout or self.registry.retries.deadline_seconds)
         if asked:
             return await self._with_tools(exchange, asked, deadline)
         found = await self._cache.serve(exchange, deadline, lambda: self._planned(exchange, deadline), self._spawn)
         return self._replay(exchange, found) if isinstance(found, Tape) else found
+
+    def _place(self, exchange: Exchange) -> None:
+        """What is demanded of whatever serves, and the arm of an experiment: also of an answer from the cache, and of
+        tools, which have no plan."""
+        registry, body = self.registry, exchange.call.body
+        exchange.demand = residency.asked(body, exchange.demand)
+        if registry.experiments.experiments or registry.residency.on:
+            known = facts_of(exchange.call, registry, exchange.principal)
+            name = planned_name(known, registry, _day(exchange.opened))
+            exchange.exposure = registry.exposure(name, known.unit)
+            exchange.demand &= demand_of(name, known, registry)
+        if exchange.demand.hipaa:
+            exchange.call = replace(exchange.call, body=residency.unlabelled(body, self._labels))
+        if (place := residency.led_away(body, exchange.demand)) is not None:
+            text = f"{place} leads to a server that is not known here, which this request is not to be shown to"
+            raise PermissionDenied(text, code="region_not_allowed", param=place)
 
     async def _with_tools(self, exchange: Exchange, asked: Wanted, deadline: float) -> Answer | AnswerStream:
         """From as many rounds as the model wants tools."""
@@ -251,7 +281,7 @@ class Router(PythonApi):
         if exchange.of is not None and exchange.downgraded:  # what is held for this round pays for the cheaper way
             call = replace(call, body={**call.body, "model": exchange.downgraded[-1].requested})
             who = by_operator(who)
-        planned = partial(self._plan, call, self._random.getrandbits(32), who)
+        planned = partial(self._plan, call, self._random.getrandbits(32), who, demand=exchange.demand)
         try:
             found = planned()
             if not found.uncounted:
@@ -307,7 +337,8 @@ class Router(PythonApi):
         cheaper = replace(exchange.call, body={**exchange.call.body, "model": name})
         try:
             tokens = exchange.plan.facts.size.counted if exchange.plan is not None else ()
-            way = self._plan(cheaper, self._random.getrandbits(32), by_operator(exchange.principal), tokens)
+            who, seed = by_operator(exchange.principal), self._random.getrandbits(32)
+            way = self._plan(cheaper, seed, who, tokens, demand=exchange.demand)  # of the name that was asked for
         except (ModelNotFound, PermissionDenied, InvalidRequest, CircuitOpen):
             # It is for another api, is elsewhere than the key may be served, lacks the effort, keeps failing.
             return None
@@ -338,7 +369,8 @@ class Router(PythonApi):
             self._close(exchange, failure.category.value if failure else "answered")
 
         drain = self.registry.retries.deadline_seconds
-        return Source(events, StreamReader(), finish, thoughts=Thoughts(tagged=False), idle=idle, drain=drain)
+        thoughts, shown = Thoughts(tagged=False), not exchange.demand.hipaa
+        return Source(events, StreamReader(), finish, thoughts=thoughts, idle=idle, drain=drain, shown=shown)
 
     def _refused(self, exchange: Exchange, error: RequestError) -> RequestError:
         error.exchange = exchange

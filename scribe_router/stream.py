@@ -86,7 +86,7 @@ class Source:
 
     `idle` bounds the silence between two chunks, `drain` how long the rest is read for nobody; both in seconds. With
     `abort` it is not read: the provider stops billing when its connection is closed. `thoughts` names what was thought,
-    `edit` changes the words.
+    `edit` changes the words. A fault of ours is told in the log, with its text only if that may be `shown`.
     What goes on a `tape` is read to its end, and not as slowly as one client takes it: others may wait for it.
     """
 
@@ -102,9 +102,10 @@ class Source:
         abort: bool = False,
         tape: Tape | None = None,
         edit: Chunks | None = None,
+        shown: bool = True,
     ) -> None:
         self._events, self._reader, self._finish = events, reader, finish
-        self._thoughts, self.tape, self._edit = thoughts, tape, edit
+        self._thoughts, self.tape, self._edit, self._shown = thoughts, tape, edit, shown
         self._idle, self._drain, self._abort = idle, drain, abort and tape is None
         self._queue: asyncio.Queue[Json | AttemptFailed | None] = asyncio.Queue(AHEAD if tape is None else 0)
         self._task: asyncio.Task[None] | None = None
@@ -170,7 +171,7 @@ class Source:
         except RequestError as refusal:  # of a later round
             last = _broken(refusal.message.removeprefix(INTERRUPTED), blameless=True)
         except Exception:
-            log.exception("a stream ended with a fault of the router")
+            log.error("a stream ended with a fault of the router", exc_info=self._shown)
             last = _broken("a fault of the router; its log has more", blameless=True)
         finally:
             self.settle(last)

@@ -16,6 +16,8 @@ from scribe_router.accounts import Accounts
 from scribe_router.errors import InvalidRequest, Unavailable, UpstreamError
 from scribe_router.exchange import Call, Exchange, Json, ToolCall
 from scribe_router.policies.mcp import McpPolicy, Tool, catalogue, fingerprint
+from scribe_router.policies.residency import Place, misplaced
+from scribe_router.policies.schema import days
 from scribe_router.policies.tool_requests import Wanted, asked_servers, chosen, permitted
 from scribe_router.stream import Answer, AnswerStream
 from scribe_router.tool_accounts import ToolAccounts
@@ -91,8 +93,8 @@ class ToolRounds:
         if (exchange.call.body.get("n") or 1) > 1:
             raise InvalidRequest("n must be 1 with MCP tools", code="invalid_value", param="n")
         policy = self._policy
-        left = deadline - self._clock()
-        listings, problems = await self.sessions.listed(asked_servers(policy, asked, exchange.principal), left)
+        left, servers = deadline - self._clock(), asked_servers(policy, asked, exchange.principal)
+        listings, problems = await self.sessions.listed(self._within(exchange, servers), left)
         for name, problem in problems.items():
             log.warning("%s", problem)
             exchange.warnings.append(f"MCP server {name} cannot be asked now, so its tools are missing")
@@ -106,6 +108,18 @@ class ToolRounds:
             raise
         messages, until = exchange.call.body["messages"], self._clock() + policy.seconds
         return Conversation(exchange, tools, asked.own, deadline, until, list(messages))
+
+    def _within(self, exchange: Exchange, servers: list[str]) -> list[str]:
+        """The servers that may see what the request is about; the others are not even asked what they have."""
+        found = []
+        for name in servers:
+            row = self._policy.servers[name]
+            why = misplaced(Place(row.region, days(row.retention), row.covered), exchange.demand)
+            if why is None:
+                found.append(name)
+            else:
+                exchange.warnings.append(f"the tools of the MCP server {name} are left out: {why[1]}")
+        return found
 
     async def plain(self, talk: Conversation) -> Answer:
         """The whole answer. Raises a `RequestError`."""

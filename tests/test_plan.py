@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from scribe_router.errors import RequestError
-from scribe_router.exchange import Api, Call, CallOptions, Lane
+from scribe_router.exchange import Api, Call, CallOptions, Demand, Lane
 from scribe_router.facts import Facts, facts
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
 from scribe_router.policies.breaker import Circuit
@@ -49,7 +49,8 @@ def test_case(config: dict[str, Any], case: dict[str, Any]) -> None:
     asks = {"api": "chat", **case["request"]}
     effort, size = asks.pop("effort", None), dict(asks.pop("size", {}))
     counted = tuple(Counted(**each) for each in size.pop("counted", ()))
-    request = Facts(**asks, wish=Asked(effort) if effort else None, size=Size(**size, counted=counted))
+    demand = Demand(**{name: _listed(value) for name, value in asks.pop("demand", {}).items()})
+    request = Facts(**asks, demand=demand, wish=Asked(effort) if effort else None, size=Size(**size, counted=counted))
     load = {name: Load(**seen) for name, seen in case.get("load", {}).items()}
     circuits = {name: Circuit(**facts) for name, facts in case.get("circuits", {}).items()}
     snapshot = Snapshot(TODAY, case.get("seed", 0), load, case.get("turns", {}), NOW, circuits)
@@ -60,6 +61,10 @@ def test_case(config: dict[str, Any], case: dict[str, Any]) -> None:
         assert caught.value.param == PARAMS.get(caught.value.code, "model")
         return
     _compare(plan(request, registry(config), snapshot), case)
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _compare(found: Plan, case: dict[str, Any]) -> None:

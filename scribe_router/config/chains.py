@@ -63,6 +63,14 @@ class Chains:
                 self.names.known(path, source)
             seen.add(source)
 
+    def edges(self) -> Iterator[tuple[Path_, str, str]]:
+        """(place in `router_settings`, name, fallback) of every table, without what nobody has."""
+        for kind in KINDS.values():
+            for path, source, targets in self._rows(kind):
+                for place, target in enumerate(targets):
+                    if source != EVERY_NAME and self.names.has(target):
+                        yield (*path, place), source, target
+
     def _edges(self, kind: str) -> Iterator[tuple[Path_, str, str]]:
         for path, source, targets in self._rows(kind):
             for place, target in enumerate(targets):

@@ -24,6 +24,7 @@ from scribe_router.policies.providers import Provider
 from scribe_router.policies.quirks import advice
 from scribe_router.policies.reasoning import CONTROLS, Family, ReasoningKnowledge
 from scribe_router.policies.routing import RoutingPolicy
+from scribe_router.policies.schema import days
 from scribe_router.policies.tokens import TokensKnowledge
 from scribe_router.registry import Deployment, Wildcard
 
@@ -217,6 +218,8 @@ class Compiler:
             api_key=hosting.key,
             key_name=hosting.key_name,
             region=hosting.region[0],
+            retention=days(info.retention or (region.retention if region is not None else None)),
+            covered=info.covered if info.covered is not None else region is not None and region.covered,
             order=params.order or 0,
             weight=1.0 if params.weight is None else params.weight,
             headers=MappingProxyType(headers),

@@ -33,6 +33,7 @@ from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.redaction import RedactionPolicy
+from scribe_router.policies.residency import ResidencyPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.tokens import TokensKnowledge
@@ -58,6 +59,7 @@ POLICIES: Mapping[str, type[BaseModel]] = {
     "limits": LimitsPolicy,
     "mcp": McpPolicy,
     "redaction": RedactionPolicy,
+    "residency": ResidencyPolicy,
     "retries": RetriesPolicy,
     "routing": RoutingPolicy,
     "secrets": SecretsSettings,

@@ -25,6 +25,7 @@ from scribe_router.config.limits import (
 )
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Problem
+from scribe_router.config.residency import check_promises, check_traces
 from scribe_router.config.resolved import with_headers
 from scribe_router.config.routing import check_routing, known_strategies
 from scribe_router.config.schema import LiteLLMConfig, StoreSettings
@@ -46,6 +47,7 @@ from scribe_router.policies.migrations import MigrationsKnowledge
 from scribe_router.policies.providers import ProvidersKnowledge
 from scribe_router.policies.reasoning import ReasoningKnowledge
 from scribe_router.policies.redaction import RedactionPolicy
+from scribe_router.policies.residency import ResidencyPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Strategy
@@ -123,6 +125,8 @@ class _Building:
         self.mcp, self.mcp_file = files.policy("mcp", McpPolicy)
         self.retries, self.retries_file = files.policy("retries", RetriesPolicy)
         self.redaction, self.redaction_file = files.policy("redaction", RedactionPolicy)
+        residency, self.residency_file = files.policy("residency", ResidencyPolicy)
+        self.residency = residency or ResidencyPolicy()
         self.store, self.store_file = files.policy("store", StoreSettings)
         self.access, access_file = files.policy("access", AccessPolicy)
         check_keys_are_elsewhere(access_file)
@@ -139,11 +143,14 @@ class _Building:
             check_servers(self.cache, self.cache_file, self.store.ledger)
         if self.redaction is not None:
             check_kinds(self.redaction, self.redaction_file)
+        cached = (self.cache or CachePolicy(), self.cache_file)
+        check_traces(self.residency, self.residency_file, *cached, self.files.environment)
         if self.config is None:
             return None
         deployments, wildcards = self._deployments(self.config)
         names, chains = self._names(self.config, deployments, wildcards)
         self._check_policies(self.config, deployments, names)
+        check_promises(self.residency, self.residency_file, names, chains)
         strategies = known_strategies(self.routing_file)
         if self.files.failed:
             return None
@@ -241,6 +248,7 @@ class _Building:
             mcp=self.mcp or McpPolicy(),
             breaker=self.breaker,
             redaction=self.redaction,
+            residency=self.residency,
             health=self.health or HealthPolicy(),
             cache=_cache(self.cache or CachePolicy(), self.files.path.parent.absolute()),
             price_map=self.prices.map.sha256,

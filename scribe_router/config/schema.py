@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, NonNegat
 
 from scribe_router.exchange import Lane
 from scribe_router.litellm_names import DEPLOYMENT, MODEL_INFO, ROUTER
-from scribe_router.policies.schema import Shape
+from scribe_router.policies.schema import Retention, Shape
 
 
 def _one_name(value: Any) -> Any:
@@ -80,13 +80,16 @@ INFO = MODEL_INFO | {"description"}
 
 
 class ModelInfo(Shape):
-    """Facts of a deployment. Ours: id, region, lane, default_output_cap, enable_search (what holds where a request does
-    not say), prompt_caching (how long prompts are to be kept); LiteLLM's price and capability names too."""
+    """Facts of a deployment. Ours: id, region, retention (how long what it is sent is kept: zero, or days), covered
+    (whether your contract with it covers HIPAA), lane, default_output_cap, enable_search (what holds where a request
+    does not say), prompt_caching (how long prompts are to be kept); LiteLLM's price and capability names too."""
 
     model_config = _open(INFO)
 
     id: str | None = Field(default=None, min_length=1, pattern=r"^[^@|\s]+$")
     region: str | None = None
+    retention: Retention | None = None
+    covered: bool | None = None
     lane: Lane | None = None
     default_output_cap: PositiveInt | None = None
     enable_search: bool | None = None

@@ -26,8 +26,10 @@ Name = Literal[
     "hide_thinking",
     "mcp_tools",
     "metadata.experiment_unit",
+    "metadata.regions",
     "metadata.tags",
     "metadata.task",
+    "metadata.zero_retention",
     "models",
     "optimize_for",
     "provider",
@@ -46,7 +48,7 @@ _PLAIN = frozenset(
     "enable_search fallback_enabled hide_thinking mcp_tools models optimize_for provider reasoning_effort "
     "thinking_budget user".split()
 )
-_LABELS = ("experiment_unit", "tags", "task")  # of metadata
+_LABELS = ("experiment_unit", "regions", "tags", "task", "zero_retention")  # of metadata
 
 
 class AccessPolicy(Shape):

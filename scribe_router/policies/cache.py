@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from scribe_router.exchange import Call, Exchange, Json, Principal
+from scribe_router.exchange import ANYWHERE, Call, Demand, Exchange, Json, Principal
 from scribe_router.policies.schema import Shape
 
 # By these a request asks for more than an answer to its words: state at the provider, the web of today, tools that act.
@@ -49,7 +49,7 @@ class CachePolicy(Shape):
     def on(self) -> bool:
         return self.enabled if isinstance(self.enabled, bool) else any(self.enabled)
 
-    def key(self, call: Call, principal: Principal, version: str) -> str | None:
+    def key(self, call: Call, principal: Principal, version: str, demand: Demand = ANYWHERE) -> str | None:
         """The name of the answer to a call under a configuration, a hash; None where it is not to be kept."""
         if not self._keeps(call):
             return None
@@ -59,8 +59,9 @@ class CachePolicy(Shape):
         options = call.body.get("stream_options")
         if isinstance(options, Mapping):  # usage is kept always, and shown to who asks for it
             options = {name: value for name, value in options.items() if name != "include_usage"}
-        grant = principal.grant  # who may ask for less, or be served in fewer places, gets no answer of the others
-        may = grant.models, grant.regions
+        # Who may ask for less, or be served in fewer places, gets no answer of the others.
+        within = demand & principal.grant.demand
+        may = principal.grant.models, within.regions, within.retention, within.hipaa
         wanted = [version, call.api, who, may, call.options.provider, call.options.lane, body, options or None]
         try:
             text = json.dumps(wanted, sort_keys=True, separators=(",", ":"))

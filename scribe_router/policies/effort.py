@@ -30,6 +30,10 @@ class EffortPolicy(Shape):
         """A variable that is not set is an empty text."""
         return {name: level or None for name, level in defaults.items()} if isinstance(defaults, dict) else defaults
 
+    def known_tasks(self) -> frozenset[str]:
+        """The tasks that mean something here."""
+        return frozenset(task for each in self.auto for task in each.task or ())
+
     def default(self, model: str, provider: str) -> str | None:
         """What a deployment is asked for when the request says nothing; None leaves it to the model."""
         return self.defaults.get(model) or self.defaults.get(provider)

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from scribe_router.exchange import Grant, Principal
 from scribe_router.policies.addresses import networks
-from scribe_router.policies.schema import Shape
+from scribe_router.policies.schema import Retention, Shape, days
 from scribe_router.policies.signing import secret_of
 
 PREFIX = "sk-scribe-"
@@ -36,9 +36,10 @@ class Spec(Shape):
     `name` is what ledger, limits and audit log call it, for good. `user` and `team` are who its money is charged to;
     without a `user` that is the key's own name. `models` are patterns of models, groups and aliases. `fields` are those
     of our request fields that it may set; without them those of `access.yaml`. `regions` are where it may be served,
-    `addresses` the networks that it must call from; none of them means anywhere. `limits` are those of budgets.yaml and
-    limits.yaml that are `named` and are to hold for it. `signed: required` takes signed
-    requests only. `expires` is in seconds since the epoch.
+    `addresses` the networks that it must call from; none of them means anywhere. `retention` is how long what serves it
+    may keep what it is sent (`zero`, or days), and with `hipaa` only covered places serve it. `limits` are those of
+    budgets.yaml and limits.yaml that are `named` and are to hold for it. `signed: required` takes signed requests only.
+    `expires` is in seconds since the epoch.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
@@ -50,6 +51,8 @@ class Spec(Shape):
     mcp_groups: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    retention: Retention | None = None
+    hipaa: bool = False
     limits: tuple[str, ...] = ()
     signed: Literal["required", "no"] = "no"
     expires: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -163,6 +166,8 @@ def lock(key: VirtualKey, fields: Iterable[str]) -> Lock:
         addresses=key.addresses,
         limits=key.limits,
         signed=key.signed == "required",
+        retention=days(key.retention),
+        hipaa=key.hipaa,
     )
     digests = tuple((bytes.fromhex(each.digest), inf if each.until is None else each.until) for each in key.secrets)
     principal = Principal(key.name, key.user or key.name, key.team, _shared(grant))

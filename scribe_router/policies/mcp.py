@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from scribe_router.exchange import Json, Mark, ToolOutcome
-from scribe_router.policies.schema import Shape
+from scribe_router.policies.schema import Retention, Shape
 
 NANO = 1_000_000_000
 BETWEEN = "__"  # a server's name and a tool's, in the name that models see
@@ -42,7 +42,8 @@ class McpServer(Shape):
     `price`: `free`, USD, or `refuse`; what has no price is refused. With `reported` a price that the server states in
     `_meta.cost.usd` counts, up to that price. A call that failed costs the same, or nothing (`failed: free`).
     `timeout_seconds` is for one call, `concurrent` bounds the calls at once, and `result_bytes` what a model is told of
-    a result.
+    a result. `region`, `retention` (`zero`, or days) and `covered` say what is true of it, for requests that are bound
+    to such places: those are not offered the tools of another one, nor of one that does not say.
     """
 
     command: str | None = Field(default=None, min_length=1)
@@ -60,6 +61,9 @@ class McpServer(Shape):
     timeout_seconds: float = Field(default=60.0, gt=0)
     concurrent: int = Field(default=8, ge=1)
     result_bytes: int = Field(default=65_536, ge=256)
+    region: str | None = None
+    retention: Retention | None = None
+    covered: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> "McpServer":

@@ -11,7 +11,7 @@ from pydantic import Field, RootModel, field_validator, model_validator
 
 from scribe_router.exchange import Lane, OptimizeFor, Thought
 from scribe_router.policies.quirks import Quirk
-from scribe_router.policies.schema import Shape
+from scribe_router.policies.schema import Retention, Shape
 
 Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 
@@ -19,12 +19,15 @@ Wire = Literal["openai", "anthropic", "gemini", "ollama", "other"]
 class Region(Shape):
     """One host of a provider. `keys` are environment variables, the first that is set holds the key; a key is bound
     to its region where `keys_bound` says so. `price_factor` is the region's uplift; `prices` says whether the price map
-    has this region's figures, or `another` region's."""
+    has this region's figures, or `another` region's. `retention` (`zero`, or days) and `covered` are true of what it is
+    sent under your contract, unless a deployment's `model_info` says otherwise."""
 
     api_base: str | None = None
     keys: tuple[str, ...] = ()
     price_factor: Decimal = Field(default=Decimal(1), gt=0)
     prices: Literal["map", "another"] = "map"
+    retention: Retention | None = None
+    covered: bool = False
 
 
 class Search(Shape):

@@ -87,6 +87,11 @@ class RoutingPolicy(Shape):
         """What a request is that does not say; `text` is the last message of its user."""
         return next((each.task for each in self.tasks if each.names(traits, text[:LOOKED_AT])), None)
 
+    def known_tasks(self) -> frozenset[str]:
+        """The tasks that mean something here."""
+        ruled = (task for each in self.auto for task in each.task or ())
+        return frozenset((*self.weights, *(each.task for each in self.tasks), *ruled))
+
     def chosen(self, traits: Traits) -> str | None:
         """What serves the model `auto` for a request; None where no rule holds."""
         return next((each.model for each in self.auto if each.holds(traits)), None)

@@ -3,11 +3,12 @@ Knows no policy."""
 
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 S = TypeVar("S", bound=str)
+Retention = Literal["zero"] | Annotated[int, Field(ge=0, le=36_500)]  # how long is kept what was sent; days
 
 
 class Shape(BaseModel):
@@ -74,6 +75,11 @@ def fitting(rows: Iterable[M], upstream_model: str) -> M | None:
     name = upstream_model.rpartition("/")[2].lower().replace(".", "-")
     best = max(rows, key=lambda each: each.matches(name), default=None)
     return best if best is not None and best.matches(name) else None
+
+
+def days(retention: Retention | None) -> int | None:
+    """Retention as a number of days."""
+    return 0 if retention == "zero" else retention
 
 
 def listed(scope: S | tuple[S, ...]) -> tuple[S, ...]:

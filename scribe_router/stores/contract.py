@@ -133,6 +133,11 @@ class Ledger(Accounting, Protocol):
         """Fold settled rows opened before `before` into one checkpoint for each counter, which keeps its sums; how
         many. It is for windows that have closed: folded rows seed no new limit and take no late settlement."""
 
+    async def erase(self, user: str, instead: str) -> int:
+        """Put another name in a user's place: in its rows, their charges, what was folded of them, counters and notes.
+        How many rows. Amounts stay, and counters are what their rows say; idempotent. A limit of that user alone goes
+        on under the other name."""
+
     async def check(self) -> list[str]:
         """Compare counters with rows; one line for each difference, empty when they agree."""
 

@@ -20,6 +20,7 @@ from scribe_router.stores.contract import Counter, Granted, Refused, Row, Settle
 from scribe_router.stores.delivery import Tally
 from scribe_router.stores.redis_cluster import SCHEMES, Cluster, spread
 from scribe_router.stores.redis_epoch import agree
+from scribe_router.stores.redis_erasure import erase
 from scribe_router.stores.redis_jobs import Batch, Flush, Release, Reserve, ReserveWalk, Settle, Sweep
 from scribe_router.stores.redis_line import Line
 from scribe_router.stores.redis_link import Fault, Link, OneServer, Waiting
@@ -143,6 +144,16 @@ class RedisLedger:
     async def rebuild(self) -> list[str]:
         """Write the counters anew from the rows that are there, and let everyone go on. Nobody reserves meanwhile."""
         return await asyncio.to_thread(self._run, Reports.rebuild, writes=True)
+
+    async def erase(self, user: str, instead: str) -> int:
+        """Put another name in a user's place everywhere; how many rows. Nobody reserves meanwhile."""
+
+        def work(reports: Reports) -> int:
+            agree(reports.link, reports.shards, None)
+            return erase(reports, user, instead)
+
+        await self.flush()
+        return await asyncio.to_thread(self._run, work, writes=True)
 
     async def retain(self, before: float) -> int:
         """Fold settled rows opened before `before` into one checkpoint for each counter; how many rows."""

@@ -127,13 +127,18 @@ class Reports:
     def rebuild(self) -> list[str]:
         """Write every counter anew from the rows, while nobody else may write; one line for each that changed."""
         during = replace(self.link, self.shards, "rebuilding")
+        changed = self.recount()
+        replace(self.link, self.shards, "rebuilt", during)
+        return changed
+
+    def recount(self) -> list[str]:
+        """Write every counter anew, where nobody else may write; one line for each that changed."""
         before, sums = self.counters(), self.recounted()
         changed = [line for _, line in compared(before, sums).values()]
         for name in sorted(before.keys() | sums.keys()):
             self._write(name, *sums.get(name, (0, 0)))
         if len(self.shards) > 1:
             self._write_entries()
-        replace(self.link, self.shards, "rebuilt", during)
         return changed
 
     def _write(self, name: str, settled: int, reserved: int) -> None:

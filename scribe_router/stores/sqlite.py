@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from scribe_router.stores import sqlite_erasure as erasure
 from scribe_router.stores import sqlite_reports as reports
 from scribe_router.stores import sqlite_upkeep as upkeep
 from scribe_router.stores.checks import check_row, check_settlement
@@ -117,6 +118,14 @@ class SqliteLedger:
         """Write the counters anew from the rows; one line for each that changed. Reserving waits for it."""
         changed = await self._writer.call(lambda book: upkeep.rebuild(book.connection), patience=REBUILDING)
         return cast("list[str]", changed)
+
+    async def erase(self, user: str, instead: str) -> int:
+        """Put another name in a user's place, some rows at a time; how many rows."""
+        erased = 0
+        while count := await self._writer.call(lambda book: erasure.erase(book.connection, user, instead, FOLDING)):
+            erased += count
+        await self._writer.call(lambda book: erasure.erase_sums(book.connection, user, instead), patience=REBUILDING)
+        return erased
 
     async def retain(self, before: float) -> int:
         """Fold settled rows opened before `before` into one checkpoint for each counter; how many rows."""

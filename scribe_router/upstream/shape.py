@@ -22,7 +22,7 @@ from scribe_router.registry import Deployment
 from scribe_router.upstream.accepted import accepted
 
 CAPS = ("max_completion_tokens", "max_tokens")
-_OUR_METADATA = ("task", "experiment_unit", "tags")
+_OUR_METADATA = ("task", "experiment_unit", "regions", "tags", "zero_retention")
 # What a chat template and the preamble for tools add, beyond the bytes of the body: generous, for money only.
 TEMPLATE_TOKENS, TOOLS_TOKENS = 256, 2_048
 

@@ -12,6 +12,7 @@ from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.experiments import ExperimentsPolicy
 from scribe_router.policies.migrations import Migration
+from scribe_router.policies.residency import ResidencyPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.tokens import Tokens
@@ -81,6 +82,7 @@ def registry(config: Mapping[str, Any]) -> Registry:
         access=None,
         store=Store("sqlite::memory:"),
         experiments=ExperimentsPolicy.model_validate({"experiments": config.get("experiments", {})}),
+        residency=ResidencyPolicy.model_validate(config.get("residency", {})),
         breaker=BreakerPolicy.model_validate(config["breaker"]) if "breaker" in config else None,
     )
 

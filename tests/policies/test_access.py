@@ -147,6 +147,8 @@ FEW = Grant(models=("*",), fields=("reasoning_effort", "metadata.tags", "user"))
         ({"metadata": {"tags": ["a"], "mine": 1}}, None),
         ({"metadata": {"task": "code"}}, "metadata.task"),
         ({"metadata": {"experiment_unit": "u"}}, "metadata.experiment_unit"),
+        ({"metadata": {"regions": ["eu"]}}, "metadata.regions"),
+        ({"metadata": {"zero_retention": True}}, "metadata.zero_retention"),
         ({"metadata": "task"}, None),
     ],
 )
