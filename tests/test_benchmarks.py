@@ -1,5 +1,7 @@
-"""The benchmarks run, and the page that one of them writes is current. What they measure in a moment `make bench` judges:
-here another process may have the core."""
+"""The benchmarks run, and the page that one of them writes is current.
+
+What the others measure in a moment `make bench` judges: here another process may have the core.
+"""
 
 import subprocess
 import sys
