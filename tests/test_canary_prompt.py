@@ -4,6 +4,7 @@ Only the cache holds content, since this test switches that on for it: `run/cach
 last test sees that the prompt is there, so that the search can find one.
 """
 
+import gc
 import itertools
 import logging
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,15 @@ from tests.test_canaries import logged, told
 
 # In some runs a connection is left to the collector; it has not been found yet whose it is.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """So that it is told here, and not to a test that comes later."""
+    yield
+    gc.collect()
+
+
 MARK = "xylophonecanary"
 MASTER = "sk-test-0123456789-abcdefghij"
 OPERATOR = {"authorization": f"Bearer {MASTER}"}

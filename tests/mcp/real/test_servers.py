@@ -114,6 +114,8 @@ def rows(repository: Path) -> Iterator[dict[str, Any]]:
             "fetch": {
                 "command": program("mcp-server-fetch"),
                 "arguments": ["--ignore-robots-txt", "--allow-private-ips"],
+                # Where it finds a Node, a library of its own installs packages for it in the middle of a call.
+                "environment": {"PATH": str(Path(program("mcp-server-fetch")).parent)},
             },
             "node": {"command": node(), "arguments": [str(EVERYTHING), "stdio"]},
             "http": {"url": url},
