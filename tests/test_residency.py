@@ -153,6 +153,7 @@ def random_router(world: World, draw: random.Random) -> Router:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_two_hundred_schedules_stay_within_the_eu(world: World) -> None:
     draw, elsewhere, tools, ways = random.Random(6), 0, 0, set[str]()
