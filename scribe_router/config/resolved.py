@@ -17,6 +17,7 @@ from scribe_router.registry import Deployment, Registry
 
 CALLBACK = "scribe_router.callbacks.scribe"
 LEFT_OUT = "***"
+CODE = "custom_"  # LiteLLM's names for code of the operator's, `custom_auth: module.function`
 _USER = re.compile(r"(?<=://)[^/?#\s]+(?=@)")
 _QUERY = re.compile(r"([?&][^=&#]*(?:key|token|secret|password|sig|signature)=)[^&#\s]+", re.IGNORECASE)
 
@@ -73,7 +74,8 @@ def _without_secrets(value: Any, name: str = "") -> Any:
         return [_without_secrets(each, name) for each in value]
     if not isinstance(value, str) or value.startswith(PREFIX):
         return value
-    return LEFT_OUT if of_a_secret(name) else _QUERY.sub(rf"\1{LEFT_OUT}", _USER.sub(LEFT_OUT, value))
+    secret = of_a_secret(name) and not name.startswith(CODE)
+    return LEFT_OUT if secret else _QUERY.sub(rf"\1{LEFT_OUT}", _USER.sub(LEFT_OUT, value))
 
 
 def _price(price: Price) -> dict[str, float]:

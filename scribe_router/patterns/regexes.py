@@ -6,9 +6,12 @@ counted; as long as they are few, and each is short, a text takes time in propor
 
 import re
 from collections.abc import Iterable
-from re import _constants, _parser  # type: ignore[attr-defined]  # the only parser that reads what re reads
+from importlib import import_module
 from typing import Any
 
+# The only parser that reads what re reads; the standard library's stubs tell of it here and there.
+_parser: Any = import_module("re._parser")
+_constants: Any = import_module("re._constants")
 MOST_WAYS = 256  # an expression with this many takes seconds for a megabyte of the worst text
 LONGEST = 512
 

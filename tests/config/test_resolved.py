@@ -55,7 +55,8 @@ model_list:
       extra_headers: {X-Auth: hunter2-c, Authorization: os.environ/TOKEN, X-Own: mine}
       aws_secret_access_key: hunter2-d
 router_settings: {redis_url: "redis://user:hunter2-e@cache:6379/0", redis_password: hunter2-f}
-general_settings: {master_key: hunter2-g, database_url: "postgresql://hunter2-h@db/litellm", keys: [hunter2-i]}
+general_settings:
+  {custom_auth: keys.who, master_key: hunter2-g, database_url: "postgresql://hunter2-h@db/litellm", keys: [hunter2-i]}
 environment_variables: {LANGFUSE_SECRET_KEY: hunter2-j, LANGFUSE_HOST: "https://traces.example.com"}
 """
 
@@ -70,6 +71,7 @@ def test_what_the_file_holds_itself_is_left_out(tmp_path: Path) -> None:
         "note: *** stands for what the file holds itself; write os.environ/NAME there"
     )
     shown = yaml.safe_load(result.stdout)
+    assert shown["general_settings"]["custom_auth"] == "keys.who", "a place in code, that LiteLLM's proxy has to find"
     params = shown["model_list"][0]["litellm_params"]
     assert params["extra_headers"] == {"X-Auth": "***", "Authorization": "os.environ/TOKEN", "X-Own": "mine"}
     assert (params["api_base"], params["organization"]) == ("https://llm.example.com/v1?api-key=***&version=2", "acme")
