@@ -61,13 +61,25 @@ def test_redis_neither_evicts_nor_forgets() -> None:
     assert services("compose.yaml")["redis"]["volumes"] == ["redis:/data"]
 
 
-def test_image_and_unit_agree_on_where_things_are() -> None:
-    for name in ("SCRIBE_CONFIG", "SCRIBE_STORE", "SCRIBE_JOURNAL"):
-        image = re.search(rf"{name}=(\S+)", DOCKERFILE)
-        unit = re.search(rf"{name}=(\S+)", UNIT)
-        assert image is not None
-        assert unit is not None
-        assert image[1] == unit[1]
+def written() -> list[str]:
+    """The settings of shipped policies that say where something is written, below the folder that cannot be written."""
+    policies = (path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "policies").glob("*.yaml")))
+    return re.findall(r"^\w+: (.*\.scribe/.*)$", "\n".join(policies), re.MULTILINE)
+
+
+def test_image_and_unit_write_only_below_the_state_and_agree_on_where() -> None:
+    assert len(written()) == 4
+    for setting in written():
+        variable = re.fullmatch(r"os\.environ/(\w+):(sqlite:)?\.scribe/([\w.]+)", setting)
+        assert variable is not None, f"{setting} cannot be moved by the environment"
+        name, scheme, file = variable.groups(default="")
+        assert f"{name}={scheme}/var/lib/scribe/{file}" in UNIT
+        assert f"{name}={scheme}/var/lib/scribe/{file}" in DOCKERFILE
+
+
+def test_image_and_unit_agree_on_the_configuration() -> None:
+    for text in (DOCKERFILE, UNIT):
+        assert "SCRIBE_CONFIG=/etc/scribe/litellm_config.yaml" in text
 
 
 def test_the_unit_waits_longer_than_the_proxy_does() -> None:
