@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 
+from scribe_router.counters import Charge
+from scribe_router.deployment import Deployment
 from scribe_router.errors import BudgetExceeded
-from scribe_router.exchange import Attempt, AttemptFailed, Charge, Exchange, Json, Mark, Usage, usd
+from scribe_router.exchange import Attempt, AttemptFailed, Exchange, Json, Mark, Usage
+from scribe_router.money import usd
 from scribe_router.policies.budgets import BudgetsPolicy, Limit, Scope, counting, renews, room
 from scribe_router.policies.prices import Price, surcharged
 from scribe_router.policies.prices import cost as cost_of
 from scribe_router.policies.settlement import settled
 from scribe_router.policies.usage import normalise
 from scribe_router.quote import Quote, for_request, quoted
-from scribe_router.registry import Deployment
 from scribe_router.stores.contract import Accounting, Granted, Refused, Row, Settlement, StoreUnavailable
 from scribe_router.upstream.shape import CAPS, Shaped, default_cap, input_ceiling
 

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from scribe_router.exchange import Charge, Json, usd
+from scribe_router.counters import Charge
+from scribe_router.exchange import Json
+from scribe_router.money import usd
 from scribe_router.policies.alerts import Alert, Standing, due
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.spend import standings

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from scribe_router.comparison import FORMS
-from scribe_router.exchange import usd
 from scribe_router.exposures import compare
+from scribe_router.money import usd
 from scribe_router.names import did_you_mean
 from scribe_router.policies.budgets import BudgetsPolicy, opened
 from scribe_router.registry import Registry

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from scribe_router import __version__
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import DeadlineExceeded, RequestError
-from scribe_router.exchange import Exchange, Principal
+from scribe_router.exchange import Exchange
 from scribe_router.policies.cache import CachePolicy, as_chunks, lasting
+from scribe_router.principals import Principal
 from scribe_router.stores.answers import Answers, SqliteAnswers
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stream import Answer, AnswerStream, Spawn, Tape

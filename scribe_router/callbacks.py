@@ -22,10 +22,12 @@ from typing import Any
 
 from scribe_router.accounts import Accounts
 from scribe_router.config.load import load_config
+from scribe_router.deployment import Deployment
 from scribe_router.errors import BudgetExceeded, ConfigError, InternalError, InvalidRequest, RequestError, Unavailable
-from scribe_router.exchange import Attempt, AttemptFailed, Category, Exchange, Json, Reached, usd
+from scribe_router.exchange import Attempt, AttemptFailed, Category, Exchange, Json, Reached
 from scribe_router.facts import facts
-from scribe_router.registry import Deployment, Registry
+from scribe_router.money import usd
+from scribe_router.registry import Registry
 from scribe_router.stores import open_ledger
 from scribe_router.stores.contract import Ledger, StoreUnavailable
 from scribe_router.upstream.callbacks import Hooked, Hooks, Refusal

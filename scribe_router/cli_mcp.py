@@ -85,7 +85,9 @@ async def _call(found: Any, tool: str, given: dict[str, Any]) -> tuple[str, str,
 
     from scribe_router import mcp_report
     from scribe_router.accounts import Accounts
-    from scribe_router.exchange import LOCAL, Call, Exchange, usd
+    from scribe_router.exchange import Call, Exchange
+    from scribe_router.money import usd
+    from scribe_router.principals import LOCAL
     from scribe_router.stores import open_ledger
     from scribe_router.tool_accounts import ToolAccounts
 

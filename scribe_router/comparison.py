@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-from scribe_router.exchange import usd
 from scribe_router.exposures import MEASURES, ArmReport, Comparison
 from scribe_router.intervals import Estimate
+from scribe_router.money import usd
 from scribe_router.spend import aligned
 
 _COUNTS = ("units", "exposures", "fell back", "usd")

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
+from scribe_router.deployment import Deployment
 from scribe_router.errors import ConfigError
 from scribe_router.policies.health import Verdict, verdict
-from scribe_router.registry import Deployment, Registry
+from scribe_router.registry import Registry
 
 SHOWN = 3  # deployments of a line
 

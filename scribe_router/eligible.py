@@ -5,15 +5,17 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from scribe_router.deployment import Deployment
 from scribe_router.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, PermissionDenied, RequestError
-from scribe_router.exchange import ANYWHERE, Demand, Lane
+from scribe_router.exchange import Lane
 from scribe_router.facts import Facts
 from scribe_router.policies.features import OFF
 from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.reasoning import LEVELS
 from scribe_router.policies.residency import Place, ResidencyPolicy, misplaced
 from scribe_router.preflight import FITS, fit, unmet
-from scribe_router.registry import Deployment, Registry
+from scribe_router.principals import ANYWHERE, Demand
+from scribe_router.registry import Registry
 
 NEAREST = 3  # models that an error names which would take the request
 # What leaves a deployment out -> the error of a request for which nothing remains: its code, and its field.

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
+from scribe_router.counters import Allowance, Rate
+from scribe_router.principals import ANYWHERE, Demand, Principal
+
 if TYPE_CHECKING:
     from scribe_router.plan import Plan
 
@@ -72,84 +75,6 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """What is demanded of every place that serves a request. `regions` are where it may be (None: anywhere),
-    `retention` the most days for which it keeps what it is sent (None: any, or unknown). With `hipaa` it has to be
-    covered."""
-
-    regions: tuple[str, ...] | None = None
-    retention: int | None = None
-    hipaa: bool = False
-
-    @property
-    def keeps_nothing(self) -> bool:
-        """Whether we may keep nothing of it either."""
-        return self.hipaa or self.retention == 0
-
-    def __and__(self, other: "Demand") -> "Demand":
-        """Both at once: it only ever narrows."""
-        if other is self or other == ANYWHERE:
-            return self
-        theirs = other.regions
-        mine = theirs if self.regions is None else self.regions
-        both = mine if theirs is None or mine is None else tuple(each for each in mine if each in theirs)
-        days = [each for each in (self.retention, other.retention) if each is not None]
-        return Demand(both, min(days, default=None), self.hipaa or other.hipaa)
-
-
-ANYWHERE = Demand()
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a principal may; unless something is said, nothing.
-
-    `models` are patterns of models, groups and aliases with at most one `*` each, `fields` those of our request fields
-    that it may set, `regions` where it may be served, and `addresses` the networks that it has to call from; of these
-    two none means any. `retention` and `hipaa` are demanded of what serves it. `limits` are the ids of limits that hold
-    for those who name them. `signed` demands signed requests, `administers` opens what tells of others. `*` alone
-    stands for all of a kind.
-    """
-
-    models: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
-    mcp_groups: tuple[str, ...] = ()
-    regions: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
-    signed: bool = False
-    administers: bool = False
-    retention: int | None = None
-    hipaa: bool = False
-
-    @property
-    def demand(self) -> Demand:
-        """What is demanded of whoever serves it."""
-        if self.regions or self.hipaa or self.retention is not None:
-            return Demand(self.regions or None, self.retention, self.hipaa)
-        return ANYWHERE
-
-
-NOTHING = Grant()
-EVERYTHING = Grant(models=("*",), fields=("*",), tools=("*",), mcp_groups=("*",), administers=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks, and what it may. `local` is a caller on loopback, or the process itself. `team` is empty for who has
-    none."""
-
-    name: str
-    user: str
-    team: str = ""
-    grant: Grant = NOTHING
-
-
-LOCAL = Principal(name="local", user="local", grant=EVERYTHING)
-
-
-@dataclass(frozen=True, slots=True)
 class CallOptions:
     """What the operator's own code may set for one call; never part of the API's parameters.
 
@@ -206,26 +131,6 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
-    """One scope that an attempt counts against: a limit, whose window it is, and the cap of that window.
-
-    A counter that does not exist yet starts with the rows opened at or after `since` (the window's start) whose fields
-    match, such as `(("user", "alice"),)`; with neither `since` nor `match` it starts at zero.
-    """
-
-    limit: str
-    scope: str
-    window: str
-    cap: int
-    since: float | None = None
-    match: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def counter(self) -> str:
-        return f"{self.limit}|{self.scope}|{self.window}"
-
-
-@dataclass(frozen=True, slots=True)
 class Exposure:
     """The arm of an experiment that a request is in: what serves it, the part of all units that it has, and the unit as
     a digest."""
@@ -239,33 +144,6 @@ class Exposure:
     @property
     def label(self) -> str:
         return f"{self.experiment}={self.arm}"
-
-
-Rate = Literal["requests", "tokens", "concurrent"]  # the first two in any minute
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """What a request or an attempt takes of one limit of rate: `amount` of `most`."""
-
-    limit: str
-    scope: str
-    rate: Rate
-    most: int
-    amount: int = 1
-
-    @property
-    def counter(self) -> str:
-        return f"{self.limit}|{self.scope}|{self.rate}"
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How a limit of rate stands: `remaining` of `most`, and in `reset` seconds all of it if nothing more is asked."""
-
-    most: int
-    remaining: int
-    reset: float
 
 
 class AttemptFailed(Exception):
@@ -437,82 +315,6 @@ class Exchange:
         attempts = sum(each.granted if each.cost is None else each.cost for each in self.attempts)
         return attempts + sum(each.fee if each.cost is None else each.cost for each in self.tools)
 
-    def receipt(self) -> "Receipt":
-        """What the client is told about the exchange."""
-        served = self.attempts[-1] if self.attempts else None
-        return Receipt(
-            request_id=self.id,
-            model=(served.served or served.model.partition("/")[2]) if served else None,
-            deployment=served.deployment if served else None,
-            provider=served.provider if served else None,
-            lane=served.lane if served else None,
-            attempts=len(self.attempts),
-            cost=self.cost,
-            mark=served.mark if served else None,
-            output_cap=None if served is None or served.cap is None else served.cap,
-            cap_origin=served.cap_origin if served else "none",
-            effort=(served.effort or None) if served else None,
-            upstream_provider=(served.provided_by or None) if served else None,
-            cache=self.cache,
-            tool_calls=len(self.tools),
-            tool_cost=self.tool_cost,
-            warnings=tuple(self.warnings),
-            allowances=self.allowances,
-            upstream_limits=served.upstream_limits if served else {},
-            experiment=self.exposure.label if self.exposure else None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What an answer tells about itself: `.scribe` in Python, `x-scribe-*` over HTTP.
-
-    `model` is the provider's own name, `cost` nano-dollars over all attempts (None: still open, or without a price),
-    `output_cap` the cap in tokens that was written upstream and `cap_origin` who chose it, `effort` the reasoning
-    effort that was asked for and what was sent, `upstream_provider` who served behind a router of others' models,
-    `cache` whether the answer is a stored one (`hit`), that of an identical request (`shared`) or neither (`miss`;
-    None: it cannot be). `tool_calls` is how many MCP tools ran, `tool_cost` their part of the cost. `allowances` are
-    what the caller's limits of rate leave, `upstream_limits` what the provider said of its own, as far as the lane sees
-    it. `experiment` is the experiment and the arm, as `name=arm`.
-    """
-
-    request_id: str
-    model: str | None
-    deployment: str | None
-    provider: str | None
-    lane: Lane | None
-    attempts: int
-    cost: int | None
-    mark: Mark | None
-    output_cap: int | None
-    cap_origin: str
-    effort: str | None = None
-    upstream_provider: str | None = None
-    cache: Cached | None = None
-    tool_calls: int = 0
-    tool_cost: int | None = None
-    warnings: tuple[str, ...] = ()
-    allowances: Mapping[Rate, Allowance] = field(default_factory=dict)
-    upstream_limits: Mapping[str, str] = field(default_factory=dict)
-    experiment: str | None = None
-
-    @property
-    def cost_usd(self) -> str | None:
-        """The cost as a decimal string of USD."""
-        return None if self.cost is None else usd(self.cost)
-
-    @property
-    def tool_cost_usd(self) -> str | None:
-        """What MCP tools cost, as a decimal string of USD."""
-        return None if self.tool_cost is None else usd(self.tool_cost)
-
 
 def _sum(costs: list[int | None]) -> int | None:
     return None if None in costs else sum(cost for cost in costs if cost is not None)
-
-
-def usd(nano: int) -> str:
-    """Nano-dollars as a decimal string of USD without an exponent: `usd(32_500_000) == "0.0325"`."""
-    sign, nano = ("-", -nano) if nano < 0 else ("", nano)
-    whole, part = divmod(nano, 1_000_000_000)
-    return f"{sign}{whole}.{part:09d}".rstrip("0").rstrip(".") if part else f"{sign}{whole}"

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from scribe_router.exchange import usd
+from scribe_router.deployment import Deployment
+from scribe_router.money import usd
 from scribe_router.plan import Candidate, Plan
 from scribe_router.policies.prices import Price
 from scribe_router.policies.reasoning import encode, yielding
 from scribe_router.policies.routing import WEIGHTED
-from scribe_router.registry import Deployment, Registry
+from scribe_router.registry import Registry
 
 CONTEXT = "only when the request is too long, after wider ones of those above"
 CONTENT = "only when a provider refuses the content"

@@ -10,9 +10,10 @@ from typing import Any
 
 from scribe_router import __version__
 from scribe_router.errors import RequestError
-from scribe_router.exchange import Attempt, Exchange, Json, ToolCall, usd
+from scribe_router.exchange import Attempt, Exchange, Json, ToolCall
 from scribe_router.explain import aligned, describe
 from scribe_router.journal import NotRecorded, recall
+from scribe_router.money import usd
 from scribe_router.plan import Plan, plan
 from scribe_router.record import Record
 from scribe_router.registry import Registry

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from scribe_router.contents import asks_schema, links, messages, parts, prompts, size, texts
-from scribe_router.exchange import ANYWHERE, EVERYTHING, Api, Call, Demand, Grant, Lane, Level, OptimizeFor
+from scribe_router.exchange import Api, Call, Lane, Level, OptimizeFor
 from scribe_router.policies import residency
 from scribe_router.policies.effort import EffortPolicy
 from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking, forced_tool
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.tokens import NO_SIZE, Counted, Size
+from scribe_router.principals import ANYWHERE, EVERYTHING, Demand, Grant
 
 _CAPS = ("max_completion_tokens", "max_tokens")
 _WISHES = get_args(OptimizeFor)

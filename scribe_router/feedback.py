@@ -9,8 +9,9 @@ from math import isfinite
 from typing import Any
 
 from scribe_router.errors import InvalidRequest, OutcomeNotFound, PermissionDenied
-from scribe_router.exchange import Json, Principal
+from scribe_router.exchange import Json
 from scribe_router.names import did_you_mean
+from scribe_router.principals import Principal
 from scribe_router.stores.contract import Ledger
 
 FIELDS = ("request_id", "success", "score", "experiment")

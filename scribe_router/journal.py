@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from scribe_router.errors import ScribeError
-from scribe_router.exchange import Exchange, Json, usd
+from scribe_router.exchange import Exchange, Json
+from scribe_router.money import usd
 from scribe_router.record import Record
 from scribe_router.registry import Keep
 

@@ -16,7 +16,6 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from scribe_router.errors import AuthenticationError, Unavailable
-from scribe_router.exchange import Principal
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.keys import (
     Lock,
@@ -29,6 +28,7 @@ from scribe_router.policies.keys import (
     refusal,
     signing_secrets,
 )
+from scribe_router.principals import Principal
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.keys import Keys
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
+from scribe_router.counters import Allowance, Draw
+from scribe_router.deployment import Deployment
 from scribe_router.errors import RateLimitExceeded
-from scribe_router.exchange import Allowance, Attempt, Draw, Exchange, Reached
+from scribe_router.exchange import Attempt, Exchange, Reached
 from scribe_router.plan import LETTERS_OF_A_TOKEN
 from scribe_router.policies.limits import LimitsPolicy, Scope, draws
-from scribe_router.registry import Deployment
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.windows import Taken, Windows
 from scribe_router.upstream.shape import Shaped, default_cap

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from scribe_router.deployment import Deployment
 from scribe_router.eligible import outside
-from scribe_router.exchange import EVERYTHING, Grant, Json
+from scribe_router.exchange import Json
 from scribe_router.policies.access import may_use
 from scribe_router.policies.prices import PICO, Price, Rates
-from scribe_router.registry import Deployment, Registry
+from scribe_router.principals import EVERYTHING, Grant
+from scribe_router.registry import Registry
 
 # Ours -> the names that OpenRouter's list of models has, which clients read.
 _CLASSES = {

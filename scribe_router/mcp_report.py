@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import Exchange, Json, ToolCall, usd
+from scribe_router.exchange import Exchange, Json, ToolCall
+from scribe_router.money import usd
 from scribe_router.names import did_you_mean
 from scribe_router.policies.mcp import BETWEEN, Listed, McpPolicy, Tool, catalogue, fingerprint
 from scribe_router.spend import aligned

@@ -12,9 +12,10 @@ from math import ceil
 from types import MappingProxyType
 
 from scribe_router.chains import alone, pairs
+from scribe_router.deployment import Deployment
 from scribe_router.eligible import Exclusion, exclusion, lane_of, nothing_left, reasons
 from scribe_router.errors import CircuitOpen
-from scribe_router.exchange import ANYWHERE, LOCAL, Call, Category, Demand, Exposure, Lane, Level, Principal
+from scribe_router.exchange import Call, Category, Exposure, Lane, Level
 from scribe_router.facts import Facts, allowed, facts
 from scribe_router.policies.breaker import Circuit
 from scribe_router.policies.experiments import EXPERIMENT
@@ -23,7 +24,8 @@ from scribe_router.policies.routing import WEIGHTED, in_order
 from scribe_router.policies.strategies import IDLE, Ask, Load, Option
 from scribe_router.policies.tokens import Counted, Encoding
 from scribe_router.preflight import fit
-from scribe_router.registry import Deployment, Registry
+from scribe_router.principals import ANYWHERE, LOCAL, Demand, Principal
+from scribe_router.registry import Registry
 from scribe_router.requested import SHOWN, asked_name, demand_of, permitted_name, without_mode
 
 CHAINS = {

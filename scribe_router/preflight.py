@@ -6,9 +6,9 @@ What is not known excludes nobody: not a window, not an ability, not a length th
 from dataclasses import dataclass
 from math import ceil
 
+from scribe_router.deployment import Deployment
 from scribe_router.facts import Facts
 from scribe_router.policies.tokens import Encoding, estimate, surely_fits
-from scribe_router.registry import Deployment
 
 # An ability, as LiteLLM's map names it -> what a request that needs it has.
 NEEDS = {"vision": "images", "tools": "tools", "json_schema": "a JSON schema", "audio": "audio"}

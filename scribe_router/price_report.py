@@ -13,7 +13,8 @@ from scribe_router.config.facts import exact, is_price
 from scribe_router.config.knowledge import OWN_PRICE_MAP, PriceMap, read_map
 from scribe_router.config.load import Loaded
 from scribe_router.config.price_entries import compile_price
-from scribe_router.registry import Deployment, Registry
+from scribe_router.deployment import Deployment
+from scribe_router.registry import Registry
 from scribe_router.second_source import Difference, differences, second_price, version
 
 SOON = timedelta(days=30)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from scribe_router.credentials import Question, by_question
+from scribe_router.deployment import Deployment
 from scribe_router.errors import CircuitOpen, UpstreamRateLimited
 from scribe_router.exchange import AttemptFailed, Reached
 from scribe_router.outcome import fault
 from scribe_router.policies.breaker import CLOSED
 from scribe_router.policies.health import told
-from scribe_router.registry import Deployment, Registry
+from scribe_router.registry import Registry
 from scribe_router.state import Entry, State
 from scribe_router.upstream.listings import ask_all
 

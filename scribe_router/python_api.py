@@ -8,10 +8,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from scribe_router.config.load import load_config
-from scribe_router.exchange import LOCAL, Call, CallOptions, Json, Principal, Receipt
+from scribe_router.exchange import Call, CallOptions, Json
 from scribe_router.explain import describe
 from scribe_router.plan import Plan
+from scribe_router.principals import LOCAL, Principal
 from scribe_router.private_loop import PrivateLoop
+from scribe_router.receipt import Receipt
 from scribe_router.registry import Registry
 from scribe_router.sandbox import SandboxThread
 from scribe_router.sandboxed import sandboxed

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 
 from scribe_router import __version__
 from scribe_router.encoding import json_line
-from scribe_router.exchange import Api, Attempt, Cached, Exchange, Exposure, Json, Passed, ToolCall, usd
+from scribe_router.exchange import Api, Attempt, Cached, Exchange, Exposure, Json, Passed, ToolCall
+from scribe_router.money import usd
 from scribe_router.plan import Plan
 from scribe_router.policies.parameters import API
 

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from datetime import date
 
 from scribe_router.errors import InvalidRequest, ModelNotFound, PermissionDenied
-from scribe_router.exchange import Demand
 from scribe_router.facts import Facts
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import may_use
 from scribe_router.policies.migrations import migrate, retired
 from scribe_router.policies.routing import AUTO
+from scribe_router.principals import Demand
 from scribe_router.registry import Registry
 
 SHOWN = 100  # letters of a client's own text in a message

@@ -39,7 +39,7 @@ from scribe_router.errors import (
     Unavailable,
     UpstreamRateLimited,
 )
-from scribe_router.exchange import ANYWHERE, LOCAL, AttemptFailed, Call, Demand, Exchange, Json, Passed, Principal
+from scribe_router.exchange import AttemptFailed, Call, Exchange, Json, Passed
 from scribe_router.facts import allowed
 from scribe_router.journal import Journal, summary
 from scribe_router.limiter import Limiter
@@ -50,6 +50,7 @@ from scribe_router.policies.access import administers, by_operator, not_allowed
 from scribe_router.policies.parameters import admit
 from scribe_router.policies.tokens import Counted
 from scribe_router.policies.tool_requests import Wanted, wanted
+from scribe_router.principals import ANYWHERE, LOCAL, Demand, Principal
 from scribe_router.probes import Probes
 from scribe_router.python_api import PythonApi
 from scribe_router.redaction import Redaction

@@ -6,9 +6,10 @@ Knows registries and the sandbox's addresses; starts nothing.
 from dataclasses import replace
 from types import MappingProxyType
 
+from scribe_router.deployment import Deployment, Wildcard
 from scribe_router.policies.prices import Price, Rates
 from scribe_router.policies.providers import LISTINGS, TextCompletions
-from scribe_router.registry import Deployment, Registry, Wildcard
+from scribe_router.registry import Registry
 
 BASES = {"openai": "/v1", "anthropic": "/anthropic", "gemini": "/gemini", "ollama": "/ollama"}
 MARK = "-sandbox"  # at the end of the version of such a registry

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from scribe_router.exchange import usd
+from scribe_router.money import usd
 from scribe_router.policies.alerts import Standing, forecast
 from scribe_router.policies.budgets import BudgetsPolicy, opened
 from scribe_router.stores.contract import Counter

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from threading import RLock
 from types import MappingProxyType
 
+from scribe_router.deployment import Deployment
 from scribe_router.errors import CircuitOpen, UpstreamRateLimited
 from scribe_router.exchange import AttemptFailed, Category, Json
 from scribe_router.policies.breaker import CLOSED, BreakerPolicy, Circuit, admitted, ended
 from scribe_router.policies.strategies import Load
-from scribe_router.registry import Deployment
 
 WEIGHT = 0.2  # of the newest figure in an average
 MOST_MADE = 1024  # deployments of names that clients thought of, which only wildcards serve

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from scribe_router.accounts import Accounts, within_request
 from scribe_router.errors import BudgetExceeded
-from scribe_router.exchange import Exchange, ToolCall, ToolOutcome, usd
+from scribe_router.exchange import Exchange, ToolCall, ToolOutcome
+from scribe_router.money import usd
 from scribe_router.policies.mcp import BETWEEN, McpPolicy, settled
 from scribe_router.stores.contract import Row, Settlement
 from scribe_router.upstream.shape import Shaped

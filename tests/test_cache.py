@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scribe_router.errors import BudgetExceeded, DeadlineExceeded, RequestError, StreamError, UpstreamError
-from scribe_router.exchange import EVERYTHING, LOCAL, Call, CallOptions, Principal
+from scribe_router.exchange import Call, CallOptions
+from scribe_router.principals import EVERYTHING, LOCAL, Principal
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.sandboxed import sandboxed
@@ -75,7 +77,7 @@ async def ask(
     body = {"model": model, "messages": MESSAGES, **more}
     answer = await one.serve(Call("chat", body, options or CallOptions()), who)
     said = await read(answer)
-    return answer.exchange.receipt().cache, said
+    return Receipt.of(answer.exchange).cache, said
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -129,7 +131,7 @@ async def test_a_hit_is_free_and_said(cached: Build, tmp_path: Path, sandbox: Sa
     one = cached(budgets=limits, store=f"ledger: sqlite:l.db\njournal: {tmp_path}/j.jsonl")
     body = {"model": "echo", "messages": MESSAGES, "max_tokens": 20}
     answers = [await one.serve(Call("chat", body)) for _ in range(50)]
-    receipts = [each.exchange.receipt() for each in answers]
+    receipts = [Receipt.of(each.exchange) for each in answers]
     assert receipts[0].cost
     assert [(each.cache, each.cost, each.attempts) for each in receipts[1:]] == [("hit", 0, 0)] * 49
     assert [counter.reserved for counter in (await one.ledger.counters()).values()] == [0]

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from scribe_router.cli import app
 from scribe_router.errors import ConfigError, InvalidRequest
 from scribe_router.exchange import Call
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from tests.support.packages import installed
@@ -49,7 +50,7 @@ auto: [{task: [debugging], model: dear}, {model: cheap}]
 async def served(router: Router, model: str, content: str = "hello", **more: object) -> str | None:
     body = {"model": model, "messages": [{"role": "user", "content": content}], **more}
     answer = await router.serve(Call("chat", body))
-    return answer.exchange.receipt().deployment
+    return Receipt.of(answer.exchange).deployment
 
 
 @pytest.fixture

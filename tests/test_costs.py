@@ -12,6 +12,7 @@ import yaml
 
 from scribe_router.config.load import load_config
 from scribe_router.exchange import Call, Lane
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.sandboxed import sandboxed
@@ -89,7 +90,7 @@ async def test_cost(costing: Router, now: list[float], row: Row, lane: Lane, *, 
     )
     if isinstance(answer, AnswerStream):
         assert [chunk async for chunk in answer]
-    receipt = answer.exchange.receipt()
+    receipt = Receipt.of(answer.exchange)
     assert (receipt.lane, receipt.attempts) == (lane, 1)
     assert receipt.cost_usd == row["usd"]
 
@@ -128,7 +129,7 @@ async def test_surcharges_pass_a_limit_that_bounds_them(
         [received] = sandbox.received
         assert {name: received.json[name] for name in asked} == asked
     [attempt] = answer.exchange.attempts
-    assert answer.exchange.receipt().cost_usd == usd
+    assert Receipt.of(answer.exchange).cost_usd == usd
     assert attempt.cost is not None
     assert attempt.cost <= attempt.granted == attempt.bound
     await limited.ledger.flush()

@@ -7,6 +7,7 @@ import pytest
 
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Call, CallOptions, Json
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from tests.support.yaml_text import RouterFrom
@@ -48,7 +49,7 @@ async def sent(one: Router, sandbox: Sandbox, model: str, **more: Any) -> tuple[
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
     answer = await one.serve(Call("chat", body, CallOptions(lane="wire")))
     arrived: Json = json.loads(sandbox.received[-1].body)
-    return arrived.get("reasoning_effort"), answer.exchange.receipt().effort
+    return arrived.get("reasoning_effort"), Receipt.of(answer.exchange).effort
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ async def test_strict_leaves_out_who_takes_no_forced_tool(
 ) -> None:
     one = router(TOOL_MODELS.replace("BASE", sandbox.url), {"effort": "strict: true"})
     answer = await one.serve(Call("chat", {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}))
-    assert answer.exchange.receipt().deployment == served
+    assert Receipt.of(answer.exchange).deployment == served
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import pytest
 from scribe_router import Router
 from scribe_router.config.load import load_config
 from scribe_router.errors import InvalidRequest, OutcomeNotFound, PermissionDenied
-from scribe_router.exchange import EVERYTHING, Call, CallOptions, Principal, Receipt
+from scribe_router.exchange import Call, CallOptions
+from scribe_router.principals import EVERYTHING, Principal
+from scribe_router.receipt import Receipt
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
 from tests.support.yaml_text import RouterFrom
@@ -56,7 +58,7 @@ async def ask(router: Router, asked: dict[str, Any]) -> Receipt:
     answer = await router.serve(Call("chat", asked))
     if isinstance(answer, AnswerStream):
         assert [chunk async for chunk in answer]
-    return answer.exchange.receipt()
+    return Receipt.of(answer.exchange)
 
 
 async def rows(router: Router, exchange: str) -> list[dict[str, Any]]:

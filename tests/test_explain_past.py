@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from scribe_router import __version__
 from scribe_router.cli import app
-from scribe_router.exchange import LOCAL, Attempt, Call, Exchange, Mark, Passed, Principal
+from scribe_router.exchange import Attempt, Call, Exchange, Mark, Passed
 from scribe_router.explain_past import LONGEST, compact, explained, faults, verdict
 from scribe_router.facts import Facts
 from scribe_router.plan import Plan, Snapshot, plan
 from scribe_router.policies.access import MASTER, may_explain
+from scribe_router.principals import LOCAL, Principal
 from scribe_router.record import Record
 from scribe_router.registry import Registry
 from scribe_router.router import Router

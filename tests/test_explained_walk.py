@@ -20,16 +20,18 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from scribe_router.cli import app
+from scribe_router.deployment import Deployment
 from scribe_router.errors import RequestError
-from scribe_router.exchange import LOCAL, Call, Exchange, OptimizeFor
+from scribe_router.exchange import Call, Exchange, OptimizeFor
 from scribe_router.explain import CONTENT, CONTEXT
 from scribe_router.plan import Snapshot, plan, plan_of
 from scribe_router.policies.breaker import BreakerPolicy, Circuit
 from scribe_router.policies.limits import LimitsPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.strategies import Load
+from scribe_router.principals import LOCAL
 from scribe_router.record import Record
-from scribe_router.registry import Deployment, Registry, Store
+from scribe_router.registry import Registry, Store
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox, running_sandbox
 from scribe_router.state import _Seen

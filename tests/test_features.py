@@ -10,6 +10,7 @@ import yaml
 from scribe_router.errors import ConfigError, InvalidRequest
 from scribe_router.exchange import Call, Json
 from scribe_router.policies.features import FeaturesPolicy
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from tests.support.yaml_text import RouterFrom, registry_from
@@ -48,7 +49,7 @@ async def asked(one: Router, sandbox: Sandbox, model: str, **more: Any) -> tuple
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}
     answer = await one.serve(Call("chat", body))
     arrived: Json = sandbox.received[-1].json
-    return arrived, answer.exchange.receipt()
+    return arrived, Receipt.of(answer.exchange)
 
 
 @pytest.mark.parametrize("how", ["refuse", "strip"])

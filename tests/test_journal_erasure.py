@@ -5,8 +5,9 @@ import threading
 from pathlib import Path
 
 from scribe_router import journal_erasure
-from scribe_router.exchange import Call, Exchange, Principal
+from scribe_router.exchange import Call, Exchange
 from scribe_router.journal import Journal, older
+from scribe_router.principals import Principal
 from scribe_router.registry import Keep
 
 

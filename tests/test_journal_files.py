@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scribe_router import journal as module
-from scribe_router.exchange import LOCAL, Call, Exchange
+from scribe_router.exchange import Call, Exchange
 from scribe_router.journal import Journal, NotRecorded, older, recall
+from scribe_router.principals import LOCAL
 from scribe_router.record import Record
 from scribe_router.registry import Keep
 

@@ -10,10 +10,10 @@ import pytest
 
 from scribe_router import keyring as module
 from scribe_router.errors import AuthenticationError, Unavailable
-from scribe_router.exchange import Principal
 from scribe_router.keyring import FRESH, STALE, Keyring
 from scribe_router.policies.access import AccessPolicy
 from scribe_router.policies.keys import RANDOM, Spec, VirtualKey, made
+from scribe_router.principals import Principal
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.keys import Changes, Kept, Keys
 from scribe_router.stores.redis_keys import RedisKeys

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from scribe_router.errors import InvalidRequest, ModelNotFound
 from scribe_router.exchange import Call
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.server.headers import answer_headers
@@ -211,7 +212,7 @@ async def test_who_served(routers: Routers, *, stream: bool) -> None:
     async with replying(page) as host:
         router = routers.open(limit=True, url=host.url)
         answer = await router.serve(Call("chat", body))
-    headers = dict(answer_headers(answer.exchange.receipt(), stream=stream))
+    headers = dict(answer_headers(Receipt.of(answer.exchange), stream=stream))
     assert headers["x-scribe-upstream-provider"] == "Some Host"
     assert headers["x-scribe-provider"] == "openrouter"
     assert headers["x-scribe-model"] == "maker/plain-2"
@@ -226,6 +227,6 @@ async def test_who_served(routers: Routers, *, stream: bool) -> None:
 
 async def test_nobody_says_who_served(routers: Routers) -> None:
     answer = await routers.open().serve(Call("chat", {"model": "mine", "messages": HELLO}))
-    headers = dict(answer_headers(answer.exchange.receipt()))
+    headers = dict(answer_headers(Receipt.of(answer.exchange)))
     assert "x-scribe-upstream-provider" not in headers
     assert headers["x-scribe-model"] == "maker/plain"

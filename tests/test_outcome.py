@@ -5,6 +5,7 @@ from math import inf
 import pytest
 
 from scribe_router import errors
+from scribe_router.deployment import Deployment
 from scribe_router.errors import (
     BudgetExceeded,
     CircuitOpen,
@@ -16,7 +17,6 @@ from scribe_router.errors import (
 )
 from scribe_router.exchange import AttemptFailed, Category, Json, Reached
 from scribe_router.outcome import LONGEST, error_for, refused
-from scribe_router.registry import Deployment
 from scribe_router.upstream.failures import concealed
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from scribe_router.errors import RequestError
-from scribe_router.exchange import Api, Call, CallOptions, Demand, Lane
+from scribe_router.exchange import Api, Call, CallOptions, Lane
 from scribe_router.facts import Facts, facts
 from scribe_router.plan import Candidate, Plan, Snapshot, plan
 from scribe_router.policies.breaker import Circuit
@@ -17,6 +17,7 @@ from scribe_router.policies.reasoning import Asked
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Load
 from scribe_router.policies.tokens import Counted, Size
+from scribe_router.principals import Demand
 from tests.policies.registries import TODAY, registry
 
 CASES = Path(__file__).parent / "cases" / "plan"

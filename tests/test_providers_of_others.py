@@ -13,6 +13,7 @@ import pytest
 from scribe_router.config.load import load_config
 from scribe_router.config.resolved import resolved
 from scribe_router.exchange import Call
+from scribe_router.receipt import Receipt
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import Answer, AnswerStream
 from tests.support.packages import installed
@@ -45,7 +46,7 @@ async def test_a_row_is_enough_for_openais_format(router: RouterFrom, sandbox: S
         body = json.loads(received.body)
         assert (received.path, body["model"], body["vendor_field"]) == ("/v1/chat/completions", "small-1", [1])
         assert received.headers["authorization"] == "Bearer s3"
-        receipt = answer.exchange.receipt()
+        receipt = Receipt.of(answer.exchange)
         assert (receipt.provider, receipt.model, receipt.lane) == ("acme", "small-1", lane)
         assert receipt.cost is not None
         assert receipt.cost > 0
@@ -63,7 +64,7 @@ async def test_quirks_of_its_models(router: RouterFrom, sandbox: Sandbox, lane: 
     body = json.loads(sandbox.received[0].body)
     assert (body["random_seed"], body["temperature"], body["stream"]) == (7, 1, True)
     assert not body.keys() & {"seed", "tool_choice", "logit_bias"}
-    assert len(answer.exchange.receipt().warnings) == 3
+    assert len(Receipt.of(answer.exchange).warnings) == 3
     assert answer.body["choices"][0]["message"]["content"] == "hello"
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from scribe_router.config.knowledge import price_map
 from scribe_router.config.price_entries import compile_price
+from scribe_router.deployment import Deployment
 from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.exchange import Call, Json
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.policies.reasoning import LEVELS, Family
 from scribe_router.quote import Quote, quoted
-from scribe_router.registry import Deployment
 from scribe_router.upstream.shape import shape
 from tests.policies.registries import deployment
 from tests.support.books import HELLO, PRICE, budgets

@@ -13,7 +13,8 @@ import pytest
 
 from scribe_router import CallOptions, Router
 from scribe_router.errors import BudgetExceeded, RateLimitExceeded, RequestError, Unavailable
-from scribe_router.exchange import LOCAL, Call, Exchange
+from scribe_router.exchange import Call, Exchange
+from scribe_router.principals import LOCAL
 from scribe_router.sandbox import Sandbox
 from scribe_router.sandbox.received import Received
 from tests.stores.redis_servers import one_server

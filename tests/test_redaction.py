@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from scribe_router.exchange import EVERYTHING, Call, Json, Principal
+from scribe_router.exchange import Call, Json
+from scribe_router.principals import EVERYTHING, Principal
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import Answer, AnswerStream

@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from scribe_router.errors import InvalidRequest, PermissionDenied, RequestError, StreamError
-from scribe_router.exchange import Call, Exchange, Grant, Principal
+from scribe_router.exchange import Call, Exchange
+from scribe_router.principals import Grant, Principal
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from scribe_router.errors import RequestError
-from scribe_router.exchange import ANYWHERE, AttemptFailed, Call, Category, Demand, Grant, Principal, Reached
+from scribe_router.exchange import AttemptFailed, Call, Category, Reached
 from scribe_router.plan import Plan, Snapshot, plan_of
 from scribe_router.policies.access import by_operator
 from scribe_router.policies.breaker import Circuit
 from scribe_router.policies.residency import Place, misplaced
 from scribe_router.policies.retries import RetriesPolicy
+from scribe_router.principals import ANYWHERE, Demand, Grant, Principal
 from scribe_router.registry import Registry
 from scribe_router.walk import Step, Walk
 from tests.policies.registries import TODAY, registry

@@ -6,6 +6,7 @@ import pytest
 
 from scribe_router.errors import BudgetExceeded, InvalidRequest
 from scribe_router.exchange import Call, Json
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from tests.support.yaml_text import RouterFrom
@@ -34,7 +35,7 @@ async def asked(one: Router, sandbox: Sandbox, **more: Any) -> tuple[Json, Any]:
     sandbox.clear()
     answer = await one.serve(Call("chat", {"model": "m", "messages": [{"role": "user", "content": "hi"}], **more}))
     arrived: Json = sandbox.received[-1].json
-    return arrived, answer.exchange.receipt()
+    return arrived, Receipt.of(answer.exchange)
 
 
 @pytest.mark.parametrize(

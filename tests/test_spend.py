@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scribe_router.cli import app
-from scribe_router.exchange import usd
+from scribe_router.money import usd
 from scribe_router.policies.budgets import BudgetsPolicy
 from scribe_router.router import Router
 from scribe_router.sandbox import running_sandbox

@@ -9,6 +9,7 @@ import pytest
 
 from scribe_router.errors import DeadlineExceeded, RequestError
 from scribe_router.exchange import Call, CallOptions, Json
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import Answer, AnswerStream
@@ -75,7 +76,7 @@ async def test_the_answer_is_the_one_that_would_have_come_whole(
     assert said(parts) == said(whole)
     assert (parts.body["model"], parts.body["object"]) == ("parts", "chat.completion")
     assert parts.exchange.cost == whole.exchange.cost
-    receipt = parts.exchange.receipt()
+    receipt = Receipt.of(parts.exchange)
     assert (receipt.deployment, receipt.attempts, receipt.mark, receipt.warnings) == ("parts", 1, "computed", ())
 
 

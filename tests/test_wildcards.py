@@ -12,6 +12,7 @@ from scribe_router.facts import Facts
 from scribe_router.listing import offers
 from scribe_router.names import LONGEST, did_you_mean
 from scribe_router.plan import Plan, Snapshot, plan
+from scribe_router.receipt import Receipt
 from scribe_router.registry import Registry
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
@@ -190,7 +191,7 @@ async def test_served_and_recorded(sandbox: Sandbox, tmp_path: Path) -> None:
 
 async def served_and_recorded(built: Router, sandbox: Sandbox) -> None:
     answer = await built.serve(Call("chat", {"model": "openrouter/maker/rich", "messages": HELLO}))
-    receipt = answer.exchange.receipt()
+    receipt = Receipt.of(answer.exchange)
     assert (receipt.model, receipt.deployment, receipt.provider) == ("maker/rich", "makers/rich", "openrouter")
     [received] = sandbox.received
     assert (received.json["model"], received.json["temperature"]) == ("maker/rich", 0.5)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Path_
 from scribe_router.config.schema import LiteLLMConfig
+from scribe_router.deployment import Deployment
 from scribe_router.exchange import Category
-from scribe_router.registry import Deployment
 
 KINDS = {
     None: "fallbacks",

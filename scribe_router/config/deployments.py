@@ -13,6 +13,7 @@ from scribe_router.config.hosting import Finder, Hosting, Hosts, unknown_provide
 from scribe_router.config.problems import Path_
 from scribe_router.config.schema import IGNORED_PARAMS, NOT_FOR_LITELLM, LiteLLMParams, ModelEntry
 from scribe_router.config.shapes import found
+from scribe_router.deployment import Deployment, Wildcard
 from scribe_router.litellm_names import DEPLOYMENT
 from scribe_router.names import did_you_mean, matched
 from scribe_router.policies.capabilities import CapabilitiesKnowledge
@@ -26,7 +27,6 @@ from scribe_router.policies.reasoning import CONTROLS, Family, ReasoningKnowledg
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.schema import days
 from scribe_router.policies.tokens import TokensKnowledge
-from scribe_router.registry import Deployment, Wildcard
 
 MADE = 1024  # deployments that a wildcard keeps at hand; making one takes some 100 µs
 # The operator's defaults for the request's body; all else in litellm_params is for LiteLLM itself.

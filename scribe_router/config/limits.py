@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from scribe_router.config.documents import Document
 from scribe_router.config.naming import Names
 from scribe_router.config.schema import ModelEntry
+from scribe_router.deployment import Deployment
 from scribe_router.exchange import Category
 from scribe_router.names import did_you_mean, matched
 from scribe_router.patterns import KINDS
@@ -18,7 +19,6 @@ from scribe_router.policies.migrations import Migration, ending
 from scribe_router.policies.prices import bound
 from scribe_router.policies.redaction import RedactionPolicy
 from scribe_router.policies.retries import Backoff, RetriesPolicy, pause
-from scribe_router.registry import Deployment
 
 SMALLEST_CALL = (1_000, 64)  # input tokens that the shortest body is bounded by, output tokens worth having
 MIDDLE = 0.5  # the draw that spreads a pause neither way

@@ -30,6 +30,7 @@ from scribe_router.config.resolved import with_headers
 from scribe_router.config.routing import check_routing, known_strategies
 from scribe_router.config.schema import LiteLLMConfig, StoreSettings
 from scribe_router.config.tools import check_tools
+from scribe_router.deployment import Deployment, Wildcard
 from scribe_router.errors import ConfigError
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import AccessPolicy
@@ -52,7 +53,7 @@ from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.strategies import Strategy
 from scribe_router.policies.tokens import TokensKnowledge
-from scribe_router.registry import Deployment, Keep, Registry, Store, Wildcard
+from scribe_router.registry import Keep, Registry, Store
 
 __all__ = ["KNOWLEDGE", "POLICIES", "Loaded", "load_config"]
 

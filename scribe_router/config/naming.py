@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from scribe_router.config.documents import Document
 from scribe_router.config.problems import Path_
 from scribe_router.config.schema import IGNORED, STRATEGIES, AliasTarget, LiteLLMConfig, RoutingGroup
+from scribe_router.deployment import Deployment, Wildcard, longest
 from scribe_router.litellm_names import ROUTER
 from scribe_router.names import did_you_mean, matched
-from scribe_router.registry import Deployment, Group, Wildcard, longest
+from scribe_router.registry import Group
 
 
 class Names:

@@ -7,12 +7,12 @@ from scribe_router.config.chains import Chains
 from scribe_router.config.documents import Document
 from scribe_router.config.naming import Names
 from scribe_router.config.problems import Path_
+from scribe_router.deployment import Deployment
 from scribe_router.eligible import outside
-from scribe_router.exchange import Demand
 from scribe_router.names import did_you_mean
 from scribe_router.policies.cache import CachePolicy
 from scribe_router.policies.residency import ResidencyPolicy
-from scribe_router.registry import Deployment
+from scribe_router.principals import Demand
 
 LOUD = ("LITELLM_LOG", "OPENAI_LOG", "ANTHROPIC_LOG")  # whose loggers write what is sent, at DEBUG
 

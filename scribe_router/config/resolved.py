@@ -10,10 +10,11 @@ import yaml
 from scribe_router.config.documents import Document
 from scribe_router.config.price_entries import CLASSES
 from scribe_router.config.references import PREFIX
+from scribe_router.deployment import Deployment
 from scribe_router.names import of_a_secret
 from scribe_router.policies.prices import PICO, Price, Rates
 from scribe_router.policies.providers import Provider
-from scribe_router.registry import Deployment, Registry
+from scribe_router.registry import Registry
 
 CALLBACK = "scribe_router.callbacks.scribe"
 LEFT_OUT = "***"

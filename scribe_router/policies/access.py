@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from scribe_router.exchange import EVERYTHING, LOCAL, Grant, Principal
 from scribe_router.policies.addresses import Forwarding, networks
 from scribe_router.policies.schema import Shape
+from scribe_router.principals import EVERYTHING, LOCAL, Grant, Principal
 
 SHORTEST = 20
 MASTER = Principal("master", "master", grant=EVERYTHING)

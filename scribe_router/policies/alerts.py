@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from scribe_router.exchange import Json, usd
+from scribe_router.exchange import Json
+from scribe_router.money import usd
 
 # Before a tenth of the window is over, one large request would be taken for the pace of the whole.
 EARLIEST = 10

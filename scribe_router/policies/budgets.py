@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from scribe_router.exchange import Charge
+from scribe_router.counters import Charge
+from scribe_router.money import NANO
 from scribe_router.policies.schema import Shape, check_ids, check_named, check_only, check_scopes, holds, label, listed
 
-NANO = 1_000_000_000
 # In seconds. In every time zone windows begin on one, so what is worked out for a moment holds for the rest of it.
 QUARTER_HOUR = 900.0
 UNLIMITED = 1_000_000_000 * NANO  # the cap of a counter that only counts: more than any limit may name

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from scribe_router.exchange import ANYWHERE, Call, Demand, Exchange, Json, Principal
+from scribe_router.exchange import Call, Exchange, Json
 from scribe_router.policies.schema import Shape
+from scribe_router.principals import ANYWHERE, Demand, Principal
 
 # By these a request asks for more than an answer to its words: state at the provider, the web of today, tools that act.
 _MORE = ("store", "web_search_options", "enable_search", "plugins", "mcp_tools")

@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from scribe_router.exchange import Grant, Principal
 from scribe_router.policies.addresses import networks
 from scribe_router.policies.schema import Retention, Shape, days
 from scribe_router.policies.signing import secret_of
+from scribe_router.principals import Grant, Principal
 
 PREFIX = "sk-scribe-"
 RANDOM = 6 + 32  # bytes that a new key takes, and 32 that a new secret does

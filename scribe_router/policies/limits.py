@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from scribe_router.exchange import Draw, Rate
+from scribe_router.counters import Draw, Rate
 from scribe_router.policies.schema import Shape, check_ids, check_named, check_only, check_scopes, holds, label, listed
 
 Scope = Literal["key", "user", "team", "model", "deployment", "provider", "account"]

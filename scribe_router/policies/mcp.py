@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from scribe_router.exchange import Json, Mark, ToolOutcome
+from scribe_router.money import NANO
 from scribe_router.policies.schema import Retention, Shape
 
-NANO = 1_000_000_000
 BETWEEN = "__"  # a server's name and a tool's, in the name that models see
 LONGEST_NAME = 64  # of a function, at OpenAI and at Anthropic
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import ANYWHERE, Demand
 from scribe_router.policies.schema import Retention, Shape, days
+from scribe_router.principals import ANYWHERE, Demand
 
 REGIONS, ZERO_RETENTION = "regions", "zero_retention"  # of a request's metadata
 _STRANGERS = frozenset({"server_url", "connector_id"})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
-from scribe_router.exchange import usd
+from scribe_router.money import usd
 
 TYPICAL_OUTPUT = 256  # tokens after which an answer counts as received, when deployments are compared by speed
 UNKNOWN = 5.0  # of ten: an ability that nobody wrote down

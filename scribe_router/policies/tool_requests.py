@@ -9,9 +9,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import Api, Principal
+from scribe_router.exchange import Api
 from scribe_router.names import did_you_mean
 from scribe_router.policies.mcp import BETWEEN, McpPolicy, Tool
+from scribe_router.principals import Principal
 
 EVERYBODY = "*"
 MOST_NAMES = 200

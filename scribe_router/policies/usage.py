@@ -6,8 +6,8 @@ from math import ceil
 from typing import Any
 
 from scribe_router.exchange import Usage
+from scribe_router.money import NANO
 
-NANO = 1_000_000_000
 # More than any request can be: a count above it, or a cost (USD), is a mistake, and no figure.
 MOST_TOKENS, MOST_USD = 1_000_000_000, 1_000_000
 TERMS = ("service_tier", "inference_geo", "speed")

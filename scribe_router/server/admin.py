@@ -12,11 +12,11 @@ from scribe_router import reports
 from scribe_router.audit import Audit
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest, PermissionDenied, Unavailable
-from scribe_router.exchange import Principal
 from scribe_router.explain_past import as_json, explained, recorded
 from scribe_router.journal import NotRecorded
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import administers
+from scribe_router.principals import Principal
 from scribe_router.router import Router
 from scribe_router.server.connection import while_connected
 from scribe_router.server.guard import actor

@@ -13,10 +13,12 @@ from starlette.responses import JSONResponse, Response
 from scribe_router import __version__
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InternalError, InvalidRequest, ModelNotFound, PermissionDenied, RequestError
-from scribe_router.exchange import Api, Call, CallOptions, Json, Principal
+from scribe_router.exchange import Api, Call, CallOptions, Json
 from scribe_router.listing import offer, offered, offers
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import EXPLAIN, administers, may_set
+from scribe_router.principals import Principal
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.server.admin import admin_routes
 from scribe_router.server.body import json_body
@@ -179,7 +181,7 @@ async def _serve(router: Router, api: Api, request: Request) -> Response:
     if isinstance(answer, AnswerStream):
         return EventStream(answer, explained)
     response = Response(json_bytes(answer.body), media_type="application/json")
-    for name, value in (*answer_headers(answer.exchange.receipt()), *explained):
+    for name, value in (*answer_headers(Receipt.of(answer.exchange)), *explained):
         response.headers.append(name, value)
     return response
 

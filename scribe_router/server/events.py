@@ -7,6 +7,7 @@ from starlette.responses import Response
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import StreamError
 from scribe_router.exchange import Json
+from scribe_router.receipt import Receipt
 from scribe_router.server.connection import ClientGone, Receive, Scope, Send, while_connected
 from scribe_router.server.headers import answer_headers
 from scribe_router.stream import AnswerStream
@@ -24,7 +25,7 @@ class EventStream(Response):
     def __init__(self, stream: AnswerStream, more: Iterable[tuple[str, str]] = ()) -> None:
         self._stream = stream
         super().__init__(status_code=200)
-        headers = [*HEADERS, *answer_headers(stream.exchange.receipt(), stream=True), *more]
+        headers = [*HEADERS, *answer_headers(Receipt.of(stream.exchange), stream=True), *more]
         self.raw_headers = [(name.encode(), value.encode()) for name, value in headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +45,7 @@ class EventStream(Response):
             await _event(send, error.to_openai())
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        receipt = self._stream.exchange.receipt()
+        receipt = Receipt.of(self._stream.exchange)
         tools = {"tool_calls": receipt.tool_calls, "tool_cost_usd": receipt.tool_cost_usd} if receipt.tool_calls else {}
         last = json_bytes(
             {"request_id": receipt.request_id, "cost_usd": receipt.cost_usd, "mark": receipt.mark, **tools}

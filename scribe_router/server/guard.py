@@ -16,11 +16,11 @@ from starlette.responses import Response
 from scribe_router.audit import Actor, Audit
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import AuthenticationError, InvalidRequest, PermissionDenied, RequestError
-from scribe_router.exchange import Principal
 from scribe_router.keyring import WRONG, Keyring
 from scribe_router.policies.access import AccessPolicy, authenticate
 from scribe_router.policies.addresses import Address, Forwarding, Network, NoAddress, client, networks, within
 from scribe_router.policies.signing import SIGNATURE, BadSignature, Claim, Signable, claim
+from scribe_router.principals import Principal
 from scribe_router.replay import CODE, demand
 from scribe_router.server.body import again, in_time, whole
 from scribe_router.server.connection import ClientGone, Receive, Scope, Send

@@ -6,10 +6,12 @@ from typing import Any
 
 from starlette.requests import Request
 
+from scribe_router.counters import Allowance, Rate
 from scribe_router.errors import RequestError
-from scribe_router.exchange import Allowance, Exchange, Rate, Receipt
+from scribe_router.exchange import Exchange
 from scribe_router.explain_past import compact
 from scribe_router.policies.access import may_explain
+from scribe_router.receipt import Receipt
 
 EXPLAIN = "x-scribe-explain"
 

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from scribe_router.counters import Charge
 from scribe_router.errors import ScribeError
-from scribe_router.exchange import Charge, Mark
+from scribe_router.exchange import Mark
 
 
 class StoreUnavailable(ScribeError):

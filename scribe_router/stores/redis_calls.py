@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from zlib import crc32
 
-from scribe_router.exchange import Charge
+from scribe_router.counters import Charge
 from scribe_router.stores import redis_cluster_scripts as cluster
 from scribe_router.stores import redis_scripts as one
 from scribe_router.stores.contract import Row, Settlement

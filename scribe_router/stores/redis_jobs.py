@@ -8,7 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from scribe_router.exchange import Charge, Mark
+from scribe_router.counters import Charge
+from scribe_router.exchange import Mark
 from scribe_router.stores import redis_calls as calls
 from scribe_router.stores import redis_scripts as one
 from scribe_router.stores.contract import Granted, Refused, Row, Settlement

@@ -16,7 +16,7 @@ from queue import Empty
 from typing import Any
 from urllib.parse import urlsplit
 
-from scribe_router.exchange import Draw
+from scribe_router.counters import Draw
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.delivery import Answer, deliver
 from scribe_router.stores.redis_calls import Call

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scribe_router.exchange import Charge
+from scribe_router.counters import Charge
 from scribe_router.stores.contract import Counter
 
 Sums = dict[str, tuple[int, int]]

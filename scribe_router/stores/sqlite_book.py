@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from scribe_router.exchange import Charge, Mark
+from scribe_router.counters import Charge
+from scribe_router.exchange import Mark
 from scribe_router.stores.contract import Granted, Refused, Row, Settlement, StoreUnavailable
 from scribe_router.stores.delivery import Tally
 from scribe_router.stores.selfcheck import charge_dict

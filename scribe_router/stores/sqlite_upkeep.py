@@ -6,7 +6,8 @@ Each runs inside a transaction of the writer's thread, on its connection.
 import sqlite3
 from collections.abc import Sequence
 
-from scribe_router.exchange import Charge, Mark
+from scribe_router.counters import Charge
+from scribe_router.exchange import Mark
 from scribe_router.stores.selfcheck import Sums, charge_dict, compared
 from scribe_router.stores.sqlite_reports import counters
 

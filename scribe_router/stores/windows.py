@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
-from scribe_router.exchange import Draw
+from scribe_router.counters import Draw
 
 SPAN = 60
 SOON = 1.0  # seconds until another try for what was in use at once: nobody knows when it ends

@@ -3,10 +3,10 @@
 Pure; whatever is not sent as it was asked is said.
 """
 
+from scribe_router.deployment import Deployment
 from scribe_router.exchange import Json
 from scribe_router.policies.quirks import fitted, streamed
 from scribe_router.policies.reasoning import Encoded, Family, forced_tool, tool_name, written, yielding
-from scribe_router.registry import Deployment
 
 
 def accepted(

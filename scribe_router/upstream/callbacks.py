@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from scribe_router.errors import InvalidRequest, RequestError
-from scribe_router.exchange import Api, AttemptFailed, Call, Category, Json, Principal, Reached
+from scribe_router.exchange import Api, AttemptFailed, Call, Category, Json, Reached
 from scribe_router.policies.parameters import admit, refused
 from scribe_router.policies.reasoning import CONTROLS
+from scribe_router.principals import Principal
 from scribe_router.upstream.failures import from_exception
 from scribe_router.upstream.litellm_lane import as_arguments
 from scribe_router.upstream.mark import is_ours

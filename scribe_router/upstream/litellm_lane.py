@@ -17,9 +17,9 @@ from types import MappingProxyType
 from typing import Any
 
 from scribe_router import plugins
+from scribe_router.deployment import Deployment
 from scribe_router.exchange import AttemptFailed, Json
 from scribe_router.policies.parameters import ANTHROPIC_OWN, API
-from scribe_router.registry import Deployment
 from scribe_router.upstream.failures import from_exception, from_stream_exception
 from scribe_router.upstream.litellm_replies import as_openai, translated
 from scribe_router.upstream.mark import ours

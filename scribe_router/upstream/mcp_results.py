@@ -9,7 +9,7 @@ from math import ceil
 from mcp_types import CallToolResult, TextResourceContents
 
 from scribe_router.exchange import ToolOutcome
-from scribe_router.policies.mcp import NANO
+from scribe_router.money import NANO
 
 MOST_REPORTED = 10**18  # nano-dollars
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from scribe_router.exchange import Receipt
+from scribe_router.receipt import Receipt
 from scribe_router.stream import Answer, AnswerStream
 from scribe_router.upstream.quiet import litellm
 
@@ -52,7 +52,7 @@ def python_answer(answer: Answer | AnswerStream) -> Any:
     response = _classes()[answer.exchange.call.api](**answer.body)
     if "usage" not in answer.body:
         response.usage = None  # LiteLLM would say that nothing was used
-    response._scribe = answer.exchange.receipt()  # noqa: SLF001  (the classes are above)
+    response._scribe = Receipt.of(answer.exchange)  # noqa: SLF001  (the classes are above)
     return response
 
 
@@ -65,7 +65,7 @@ class PythonStream:
 
     @property
     def scribe(self) -> Receipt:
-        return self._stream.exchange.receipt()
+        return Receipt.of(self._stream.exchange)
 
     def __aiter__(self) -> "PythonStream":
         return self

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from scribe_router.deployment import Deployment
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Api, Call, Json, Lane, Level
@@ -18,7 +19,6 @@ from scribe_router.policies.parameters import OURS
 from scribe_router.policies.providers import lacks_search
 from scribe_router.policies.quirks import headers
 from scribe_router.policies.reasoning import CONTROLS, LEVELS, Asked, Encoded, asked, encode
-from scribe_router.registry import Deployment
 from scribe_router.upstream.accepted import accepted
 
 CAPS = ("max_completion_tokens", "max_tokens")

@@ -10,9 +10,9 @@ import pytest
 
 from scribe_router.config import catalogue
 from scribe_router.config.load import load_config
+from scribe_router.deployment import Deployment
 from scribe_router.exchange import Usage
 from scribe_router.policies.prices import bound, cost, fee
-from scribe_router.registry import Deployment
 from tests.support.catalogues import MODELS, RICH, Model, model
 from tests.support.yaml_text import registry_from
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scribe_router.config.load import load_config
-from scribe_router.registry import Deployment
+from scribe_router.deployment import Deployment
 
 MOVED = {"KIMI_API_BASE": "https://kimi.example.com/v1"}
 KEYS = {"OPENAI_API_KEY": "o", "OPENAI_EU_API_KEY": "e", "MOONSHOT_API_KEY": "m", "KIMI_API_KEY": "k"}

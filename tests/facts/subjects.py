@@ -14,7 +14,9 @@ from typing import Any, Protocol
 import yaml
 
 from scribe_router.errors import RequestError
-from scribe_router.exchange import Call, Json, usd
+from scribe_router.exchange import Call, Json
+from scribe_router.money import usd
+from scribe_router.receipt import Receipt
 from scribe_router.sandbox import Sandbox, running_sandbox
 from scribe_router.stream import AnswerStream
 from scribe_router.upstream.quiet import litellm
@@ -173,5 +175,5 @@ class OurRouter:
             return Seen([], [], error=type(error).__name__)
         if isinstance(answer, AnswerStream):
             assert [chunk async for chunk in answer]
-        receipt = answer.exchange.receipt()
+        receipt = Receipt.of(answer.exchange)
         return Seen([], [], receipt.cost_usd, effort=receipt.effort, warnings=receipt.warnings)

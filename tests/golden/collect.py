@@ -19,6 +19,7 @@ import yaml
 from scribe_router.config.load import load_config
 from scribe_router.errors import RequestError
 from scribe_router.exchange import Call, CallOptions, Json, Lane
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.stream import AnswerStream
 from tests.golden.authority import Authority
@@ -93,7 +94,7 @@ async def _arrived(router: Router, tunnel: Tunnel, case: Case, lane: Lane) -> Ma
         answer = await router.serve(Call(case.api, {**case.ask, "model": _model(case)}, CallOptions(lane=lane)))
         if isinstance(answer, AnswerStream):
             assert [chunk async for chunk in answer]
-        says = answer.exchange.receipt().effort
+        says = Receipt.of(answer.exchange).effort
     except RequestError as error:
         refused = str(error)
     return {"requests": list(tunnel.received), "says": says, "refused": refused}

@@ -19,8 +19,11 @@ from scribe_router.errors import (
     Unavailable,
     UpstreamError,
 )
-from scribe_router.exchange import LOCAL, Call, CallOptions, Grant, Json, Principal, Receipt, usd
+from scribe_router.exchange import Call, CallOptions, Json
 from scribe_router.explain_past import explained, recorded
+from scribe_router.money import usd
+from scribe_router.principals import LOCAL, Grant, Principal
+from scribe_router.receipt import Receipt
 from scribe_router.record import Record
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
@@ -89,11 +92,11 @@ class Desk:
         call = Call("chat", {**asked, "stream_options": usage} if stream else asked, options)
         answer = await self.router.serve(call, who)
         if not isinstance(answer, AnswerStream):
-            return answer.body, answer.exchange.receipt()
+            return answer.body, Receipt.of(answer.exchange)
         assembly = Assembly()
         async for chunk in answer:
             assembly.add(chunk)
-        return assembly.answer(), answer.exchange.receipt()
+        return assembly.answer(), Receipt.of(answer.exchange)
 
     @property
     def sent(self) -> list[Json]:
@@ -274,8 +277,9 @@ async def test_a_failed_tool_is_the_models_to_read(desk: Desk, *, stream: bool) 
 
 async def test_a_price_that_a_server_reports_counts_up_to_ours(desk: Desk) -> None:
     """The model gives it 0, or a text that is no price; here the tool itself is asked."""
-    from scribe_router.exchange import LOCAL, Exchange
+    from scribe_router.exchange import Exchange
     from scribe_router.mcp_report import call
+    from scribe_router.principals import LOCAL
 
     rounds = desk.router._rounds
     assert rounds is not None

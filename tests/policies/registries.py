@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from scribe_router.config.price_entries import compile_price
+from scribe_router.deployment import Deployment
 from scribe_router.exchange import Category
 from scribe_router.policies.breaker import BreakerPolicy
 from scribe_router.policies.budgets import BudgetsPolicy
@@ -16,7 +17,7 @@ from scribe_router.policies.residency import ResidencyPolicy
 from scribe_router.policies.retries import RetriesPolicy
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.tokens import Tokens
-from scribe_router.registry import Deployment, Group, Registry, Store
+from scribe_router.registry import Group, Registry, Store
 
 TODAY = date(2026, 11, 20)
 CHAINS = {

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scribe_router.exchange import EVERYTHING, Grant, Principal
 from scribe_router.policies.access import AccessPolicy, administers, authenticate, by_operator, may_use, not_allowed
+from scribe_router.principals import EVERYTHING, Grant, Principal
 from tests.policies.test_keys import Watched
 
 KEY = "k" * 10 + "0123456789"

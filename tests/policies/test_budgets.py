@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from scribe_router.exchange import Charge
+from scribe_router.counters import Charge
 from scribe_router.policies.budgets import (
     UNLIMITED,
     BudgetsPolicy,

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scribe_router.exchange import LOCAL, Attempt, Call, CallOptions, Exchange, Principal, Usage
+from scribe_router.exchange import Attempt, Call, CallOptions, Exchange, Usage
 from scribe_router.facts import Facts
 from scribe_router.plan import Candidate, Plan, Snapshot
 from scribe_router.policies.cache import CachePolicy, as_chunks, lasting
+from scribe_router.principals import LOCAL, Principal
 
 ON = CachePolicy(enabled=True)
 ANN = Principal("key", "ann", "red")

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scribe_router.exchange import Grant, Principal
 from scribe_router.policies.keys import (
     RANDOM,
     Spec,
@@ -19,6 +18,7 @@ from scribe_router.policies.keys import (
     refusal,
     rotated,
 )
+from scribe_router.principals import Grant, Principal
 
 HASH_KEY, NOW = b"h" * 32, 1_795_170_000.0
 SPEC = Spec(name="ann", models=("gpt-*",))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scribe_router.exchange import Draw
+from scribe_router.counters import Draw
 from scribe_router.policies.limits import LimitsPolicy, RateLimit, Scope, draws
 
 VALUES: dict[Scope, str] = {

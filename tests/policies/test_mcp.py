@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import LOCAL, Grant, Principal
 from scribe_router.policies.access import MASTER
 from scribe_router.policies.mcp import Listed, McpPolicy, McpServer, catalogue, fingerprint, settled
 from scribe_router.policies.tool_requests import MOST_NAMES, Wanted, asked_servers, chosen, permitted, wanted
+from scribe_router.principals import LOCAL, Grant, Principal
 
 HTTP = {"url": "http://127.0.0.1:1/mcp"}
 POLICY = McpPolicy.model_validate(

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from scribe_router.config.knowledge import price_map
 from scribe_router.config.price_entries import compile_price
-from scribe_router.exchange import Usage, usd
+from scribe_router.exchange import Usage
+from scribe_router.money import usd
 from scribe_router.policies.prices import (
     Hours,
     Price,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scribe_router.errors import InvalidRequest
-from scribe_router.exchange import ANYWHERE, Demand
 from scribe_router.policies.residency import Place, ResidencyPolicy, asked, led_away, misplaced
+from scribe_router.principals import ANYWHERE, Demand
 
 REGIONS = ("eu", "us", "china")
 demands = st.builds(

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from scribe_router.cli import app
 from scribe_router.errors import PermissionDenied
-from scribe_router.exchange import EVERYTHING, LOCAL, Principal
 from scribe_router.policies.access import MASTER, administers
+from scribe_router.principals import EVERYTHING, LOCAL, Principal
 from scribe_router.router import Router
 from scribe_router.sandbox import running_sandbox
 from scribe_router.server.admin import admin_routes

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from scribe_router.exchange import LOCAL
+from scribe_router.principals import LOCAL
 from scribe_router.server.guard import Guard
 from tests.support.proxy import Proxy, serving
 

@@ -4,7 +4,8 @@ import asyncio
 import uuid
 from typing import Any
 
-from scribe_router.exchange import Charge, Mark
+from scribe_router.counters import Charge
+from scribe_router.exchange import Mark
 from scribe_router.stores.contract import Granted, Ledger, Row, Settlement, StoreUnavailable
 
 DAY = Charge(limit="team", scope="blue", window="2030-01-01", cap=100)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from scribe_router.exchange import Charge, Mark
+from scribe_router.counters import Charge
+from scribe_router.exchange import Mark
 from scribe_router.stores.contract import Counter, Granted, Ledger, Refused, Row, Settlement
 from tests.stores.ledger_rows import DAY, charge, row, settlement
 

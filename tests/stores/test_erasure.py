@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scribe_router.exchange import Charge, Mark
+from scribe_router.counters import Charge
+from scribe_router.exchange import Mark
 from scribe_router.stores.contract import Granted, Ledger
 from scribe_router.stores.erasure import renamed
 from scribe_router.stores.sqlite import SqliteLedger

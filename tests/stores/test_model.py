@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from scribe_router.exchange import Charge, Mark
+from scribe_router.counters import Charge
+from scribe_router.exchange import Mark
 from scribe_router.stores.contract import Granted, Ledger, Refused, StoreUnavailable
 from tests.stores.ledger_rows import charge, row, settlement
 from tests.stores.model_stores import RedisStore, SqliteStore, Store

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from scribe_router.exchange import Charge, Mark
+from scribe_router.counters import Charge
+from scribe_router.exchange import Mark
 from scribe_router.stores.contract import Counter, Granted, Ledger, Refused, Row
 from tests.stores.ledger_rows import DAY, charge, row, settlement
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scribe_router.exchange import Draw
+from scribe_router.counters import Draw
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.redis_windows import RedisWindows
 from scribe_router.stores.windows import MemoryWindows, Windows

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from scribe_router.exchange import Draw
+from scribe_router.counters import Draw
 from scribe_router.stores.redis_windows import RedisWindows
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from scribe_router.accounts import Accounts
-from scribe_router.exchange import Api, Attempt, Call, Exchange, Json, Principal
+from scribe_router.deployment import Deployment
+from scribe_router.exchange import Api, Attempt, Call, Exchange, Json
 from scribe_router.policies.budgets import BudgetsPolicy
-from scribe_router.registry import Deployment
+from scribe_router.principals import Principal
 from scribe_router.stores.contract import Counter
 from scribe_router.stores.sqlite import SqliteLedger
 from scribe_router.upstream.shape import Shaped, shape

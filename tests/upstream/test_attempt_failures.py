@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from scribe_router.deployment import Deployment
 from scribe_router.errors import RequestError
 from scribe_router.exchange import AttemptFailed, Call, CallOptions, Category, Reached
-from scribe_router.registry import Deployment
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.upstream.litellm_lane import LiteLLMLane

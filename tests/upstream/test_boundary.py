@@ -26,11 +26,11 @@ import pytest
 import pytest_asyncio
 
 from scribe_router import Router
+from scribe_router.deployment import Deployment
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Api, AttemptFailed, Call, CallOptions
 from scribe_router.litellm_names import INTERPRETED
 from scribe_router.policies.parameters import API, OURS, PROVIDERS_OWN
-from scribe_router.registry import Deployment
 from scribe_router.sandbox import Received, Sandbox, running_sandbox
 from scribe_router.upstream.litellm_lane import LiteLLMLane
 from scribe_router.upstream.shape import Shaped

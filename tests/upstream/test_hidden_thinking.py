@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from scribe_router.exchange import Call
+from scribe_router.receipt import Receipt
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
 from scribe_router.upstream.events import unthinking
@@ -32,8 +33,8 @@ async def asked(router: RouterFrom, sandbox: Sandbox, model: str, **more: Any) -
     body = {"model": model, "messages": [{"role": "user", "content": "hello big world"}], **more}
     answer = await router(CONFIG.replace("BASE", sandbox.url)).serve(Call("chat", body))
     if isinstance(answer, AnswerStream):
-        return [chunk async for chunk in answer], answer.exchange.receipt()
-    return [answer.body], answer.exchange.receipt()
+        return [chunk async for chunk in answer], Receipt.of(answer.exchange)
+    return [answer.body], Receipt.of(answer.exchange)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from scribe_router.exchange import Call, Json
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from tests.support.yaml_text import RouterFrom
@@ -83,7 +84,7 @@ async def sent(router: Router, sandbox: Sandbox, lane: str, ask: Json) -> tuple[
     sandbox.clear()
     answer = await router.serve(Call("chat", {"model": lane, **PLAIN, **written_out(ask)}))
     (received,) = sandbox.received
-    return shown(json.loads(received.body)), received.headers, answer.exchange.receipt()
+    return shown(json.loads(received.body)), received.headers, Receipt.of(answer.exchange)
 
 
 @pytest.mark.parametrize(("model", "has"), BY_DEPLOYMENT)

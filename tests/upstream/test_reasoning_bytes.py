@@ -8,6 +8,7 @@ import pytest
 from scribe_router.errors import InvalidRequest
 from scribe_router.exchange import Call, Json
 from scribe_router.policies.reasoning import CONTROLS, VISIBLE
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
@@ -40,7 +41,7 @@ async def sent(router: Router, sandbox: Sandbox, lane: str, ask: Json) -> tuple[
         assert [chunk async for chunk in answer]
     (received,) = sandbox.received
     arrived: Json = json.loads(received.body)
-    return arrived, answer.exchange.receipt()
+    return arrived, Receipt.of(answer.exchange)
 
 
 def control(arrived: Json) -> Json:
@@ -92,7 +93,7 @@ router_settings: {{fallbacks: [{{first: [second]}}]}}
     body = {"model": "first", "messages": [{"role": "user", "content": "hi"}], "reasoning_effort": "max"}
     answer = await one.serve(Call("chat", body))
     assert control(json.loads(sandbox.received[-1].body))["output_config"] == {"effort": "max"}
-    assert answer.exchange.receipt().effort == "requested=max; sent=max"
+    assert Receipt.of(answer.exchange).effort == "requested=max; sent=max"
 
 
 async def test_a_budget_below_a_limit_shrinks_with_the_cap(router: RouterFrom, sandbox: Sandbox) -> None:
@@ -107,7 +108,7 @@ model_list:
     answer = await one.serve(Call("chat", {**body, "max_tokens": 20_000}))
     arrived = json.loads(sandbox.received[-1].body)
     assert (arrived["max_tokens"], arrived["thinking"]["budget_tokens"]) == (5_000, 3_976)
-    assert "an output cap of 5000 tokens leaves 3976 to think" in str(answer.exchange.receipt().effort)
+    assert "an output cap of 5000 tokens leaves 3976 to think" in str(Receipt.of(answer.exchange).effort)
 
 
 @pytest.mark.parametrize(

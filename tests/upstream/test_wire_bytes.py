@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from scribe_router import __version__
-from scribe_router.exchange import LOCAL, Call, Principal
+from scribe_router.exchange import Call
+from scribe_router.principals import LOCAL, Principal
 from scribe_router.router import Router
 from scribe_router.sandbox import Received, Sandbox
 from scribe_router.stream import AnswerStream

@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from scribe_router.exchange import Call
 from scribe_router.policies.mcp import McpPolicy, Tool
+from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
@@ -229,6 +230,6 @@ async def test_a_whole_request(tmp_path: Path, rows: dict[str, Any], *, stream: 
                 )
             else:
                 text = answer.body["choices"][0]["message"]["content"]
-            receipt = answer.exchange.receipt()
+            receipt = Receipt.of(answer.exchange)
     assert "Echo: say this" in text
     assert (receipt.tool_calls, receipt.tool_cost) == (2, 30_000_000)
