@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain as joined
 from math import ceil
@@ -156,6 +156,11 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
         exposure=exposure,
         uncounted=planner.uncounted,
     )
+
+
+def day(moment: float) -> date:
+    """The day of a moment, which decides about retired models."""
+    return datetime.fromtimestamp(moment, UTC).date()
 
 
 def _under(request: Facts, demand: Demand) -> Facts:

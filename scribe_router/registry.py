@@ -75,7 +75,8 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Everything that a request is planned with. `version` is a short hash of all files that went into it."""
+    """Everything that a request is planned with. `version` is a short hash of all files that went into it, `labels` are
+    the names of providers and tasks: all that a request may call itself where nothing of it may be kept."""
 
     version: str
     deployments: Mapping[str, Deployment]
@@ -105,12 +106,16 @@ class Registry:
     price_map: str = ""
     wildcards: tuple[Wildcard, ...] = ()
     warnings: tuple[str, ...] = ()
+    labels: frozenset[str] = field(init=False, repr=False, compare=False)
     _tiers: Mapping[str, Tiers] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Every plan looks at the deployments behind a name: found once, but for names that clients make up."""
         found = {name: self._found(name) for name in (*self.models, *self.groups)}
         object.__setattr__(self, "_tiers", MappingProxyType(found))
+        providers = {each.provider for each in self.deployments.values()}
+        known = providers | self.routing.known_tasks() | self.effort.known_tasks()
+        object.__setattr__(self, "labels", frozenset(known))
 
     def names(self) -> tuple[str, ...]:
         """Every name that a client may ask for: models, groups and the aliases that are not hidden."""

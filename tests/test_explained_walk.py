@@ -177,7 +177,7 @@ async def several(found: Registry, sandbox: Sandbox, start: Start, seed: int, as
     router.state._seen.update(
         {name: _Seen(0, each.first_token, each.tokens_per_second, NOW) for name, each in seen.items()}
     )
-    router._turns.update(turns_before)
+    router._loop._turns.update(turns_before)
     full: set[str] = set()
     for body in asked:
         await compare(router, sandbox, body, full)

@@ -23,6 +23,8 @@ class Rule:
     unless: tuple[str, ...] = ()
 
 
+# What every module may speak of.
+VOCABULARY = tuple(f"scribe_router.{each}" for each in ("exchange", "principals", "counters", "money", "errors"))
 PURE = (
     "litellm",
     "aiohttp",
@@ -54,8 +56,7 @@ RULES = [
             "scribe_router",
         ),
         (
-            "scribe_router.exchange",
-            "scribe_router.errors",
+            *VOCABULARY,
             "scribe_router.litellm_names",
             "scribe_router.names",
             "scribe_router.policies.schema",
@@ -75,6 +76,7 @@ RULES = [
             ("what stands in for what is a pure question", "chains.py"),
             ("what a body holds is a pure question", "contents.py"),
             ("the planner is pure", "plan.py"),
+            ("what a request is at its arrival rests on the registry alone", "arrival.py"),
             ("the walk is pure", "walk.py"),
             ("how rounds are put together is a pure question", "tool_turns.py"),
         )
@@ -90,12 +92,26 @@ RULES = [
         )
     ),
     Rule("patterns know texts only", "patterns", ("scribe_router",), ("scribe_router.patterns",)),
-    Rule("the exchange knows its own facts only", "exchange.py", ("scribe_router",), ("scribe_router.plan",)),
+    *(
+        Rule(name, part, ("litellm", "aiohttp", "scribe_router"), unless)
+        for name, part, unless in (
+            ("a principal knows nobody", "principals.py", ()),
+            ("a counter knows no policy", "counters.py", ()),
+            ("money knows nothing", "money.py", ()),
+            ("the exchange knows its own facts only", "exchange.py", ("scribe_router.plan", *VOCABULARY)),
+            ("a receipt knows exchanges only", "receipt.py", VOCABULARY),
+        )
+    ),
+    Rule(
+        "a deployment knows no other",
+        "deployment.py",
+        (*PURE, "scribe_router.registry", "scribe_router.config", "scribe_router.plan"),
+    ),
     Rule(
         "stores do not know what a budget means",
         "stores",
         ("litellm", "aiohttp", "scribe_router"),
-        ("scribe_router.stores", "scribe_router.exchange", "scribe_router.errors"),
+        ("scribe_router.stores", *VOCABULARY),
     ),
     Rule(
         "configuration knows no running objects",
@@ -177,6 +193,23 @@ RULES = [
         ("litellm", "aiohttp", "asyncio", "socket", "scribe_router.upstream", "scribe_router.registry"),
     ),
     Rule(
+        "the attempt loop keeps nothing and knows no client",
+        "attempt_loop.py",
+        (
+            "yaml",
+            "sqlite3",
+            "fastapi",
+            "starlette",
+            "aiohttp",
+            "litellm",
+            "scribe_router.server",
+            "scribe_router.router",
+            "scribe_router.journal",
+            "scribe_router.cache",
+            "scribe_router.stores",
+        ),
+    ),
+    Rule(
         "an attempt knows nothing of the one that follows",
         "attempts.py",
         (
@@ -186,6 +219,7 @@ RULES = [
             "starlette",
             "scribe_router.server",
             "scribe_router.walk",
+            "scribe_router.attempt_loop",
             "scribe_router.router",
         ),
     ),

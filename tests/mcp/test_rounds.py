@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from scribe_router.arrival import arrived
 from scribe_router.errors import (
     BudgetExceeded,
     DeadlineExceeded,
@@ -369,7 +370,8 @@ async def test_a_call_that_is_cancelled_before_its_first_step_is_settled(desk: D
     rounds = desk.router._rounds
     assert rounds is not None
     asked = {"model": "wire-tools-2", "messages": ASK, "mcp_tools": ["box__stall", "box__web_search"]}
-    task = asyncio.create_task(desk.router._serve(desk.router._open(Call("chat", {**asked, **ONE_BY_ONE}), LOCAL)))
+    exchange = arrived(Call("chat", {**asked, **ONE_BY_ONE}), LOCAL, desk.router.registry, time.time())
+    task = asyncio.create_task(desk.router._serve(exchange))
     while "stall" not in desk.executed:  # noqa: ASYNC110  (no event tells it)
         await asyncio.sleep(0.01)
     task.cancel()
