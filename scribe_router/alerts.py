@@ -17,7 +17,7 @@ from scribe_router.exchange import Json
 from scribe_router.money import usd
 from scribe_router.policies.alerts import Alert, Standing, due
 from scribe_router.policies.budgets import BudgetsPolicy
-from scribe_router.spend import standings
+from scribe_router.reports.spend import standings
 from scribe_router.stores.contract import Counter, Granted, Ledger, Refused, Row, Settlement, StoreUnavailable
 from scribe_router.upstream.webhook import Webhook
 

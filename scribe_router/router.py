@@ -47,7 +47,7 @@ from scribe_router.upstream.events import Events, StreamReader
 from scribe_router.upstream.thinking import Thoughts
 
 if TYPE_CHECKING:
-    from scribe_router.tool_rounds import ToolRounds
+    from scribe_router.tools.rounds import ToolRounds
 
 log = logging.getLogger("scribe_router.router")
 requests = logging.getLogger("scribe_router.requests")
@@ -183,7 +183,7 @@ class Router(PythonApi):
         policy = self.registry.mcp
         if not policy.enabled or not policy.servers:
             return None
-        from scribe_router.tool_rounds import ToolRounds
+        from scribe_router.tools.rounds import ToolRounds
 
         return ToolRounds(policy, accounts, self._clock, self._loop.run, self._loop.following, self._redaction.told)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from scribe_router.bookkeeping import COLUMNS
 from scribe_router.cli import app
 from scribe_router.counters import Charge
 from scribe_router.exchange import Mark
+from scribe_router.reports.bookkeeping import COLUMNS
 from scribe_router.stores.contract import Counter
 from scribe_router.stores.sqlite import SqliteLedger
 from tests.stores.ledger_rows import row, settlement

@@ -8,8 +8,8 @@ from math import inf, isclose
 from textwrap import dedent
 from typing import Any
 
-from scribe_router.comparison import as_csv, as_json, as_table
-from scribe_router.exposures import Comparison, compare
+from scribe_router.reports.comparison import as_csv, as_json, as_table
+from scribe_router.reports.exposures import Comparison, compare
 
 CENT = 10_000_000  # nano-dollars
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 
-from scribe_router.intervals import Estimate, Units, difference, mean, part, quantile, t_quantile
+from scribe_router.reports.intervals import Estimate, Units, difference, mean, part, quantile, t_quantile
 
 EXPERIMENTS, UNITS = 1000, 120
 # (how many units in a hundred, how many requests each makes, how often it is satisfied, the level of what it costs):

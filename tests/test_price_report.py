@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from scribe_router.cli import app
 from scribe_router.config.knowledge import PRICE_MAP_SHA256, price_map
 from scribe_router.config.load import load_config
-from scribe_router.price_report import check, findings
+from scribe_router.reports.prices import check, findings
 
 DAY = date(2026, 11, 20)
 LUNA = "{model: openai/gpt-6-luna}"
@@ -130,7 +130,7 @@ def test_the_exit_code_says_whether_something_is_to_be_done(tmp_path: Path) -> N
 
 
 def test_without_the_second_source_the_rest_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scribe_router.price_report.version", lambda: None)
+    monkeypatch.setattr("scribe_router.reports.prices.version", lambda: None)
     loaded = load_config(written(tmp_path, LUNA, "{}", "gpt-6-luna: {output_cost_per_token: 6.0e-7}"))
     text, problems = check(loaded, loaded.or_raise(), DAY)
     assert not problems

@@ -78,7 +78,7 @@ RULES = [
             ("the planner is pure", "plan.py"),
             ("what a request is at its arrival rests on the registry alone", "arrival.py"),
             ("the walk is pure", "walk.py"),
-            ("how rounds are put together is a pure question", "tool_turns.py"),
+            ("how rounds are put together is a pure question", "tools/turns.py"),
         )
     ),
     *(

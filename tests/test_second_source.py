@@ -8,8 +8,8 @@ import pytest
 
 from scribe_router.config.load import Loaded, load_config
 from scribe_router.config.price_entries import compile_price
-from scribe_router.price_report import Finding, findings
-from scribe_router.second_source import Difference, differences, second_price
+from scribe_router.reports.prices import Finding, findings
+from scribe_router.reports.second_source import Difference, differences, second_price
 
 ROOT = Path(__file__).parent.parent
 DAY = date(2026, 11, 20)

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from scribe_router.cli import app
 from scribe_router.money import usd
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.reports.spend import COLUMNS, LIMITS, Report, as_csv, as_json, as_table, standings, summarise
 from scribe_router.router import Router
 from scribe_router.sandbox import running_sandbox
-from scribe_router.spend import COLUMNS, LIMITS, Report, as_csv, as_json, as_table, standings, summarise
 from scribe_router.stores.contract import Counter
 from tests.support.yaml_text import registry_from
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scribe_router.exchange import Json
-from scribe_router.tool_turns import Screen, joined, total, turn_of
+from scribe_router.tools.turns import Screen, joined, total, turn_of
 from scribe_router.upstream.assembly import Assembly
 
 OURS = ("box__web", "box__files")

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
 
-from scribe_router import reports
 from scribe_router.audit import Audit
 from scribe_router.encoding import json_bytes
 from scribe_router.errors import InvalidRequest, PermissionDenied, Unavailable
@@ -17,6 +16,7 @@ from scribe_router.journal import NotRecorded
 from scribe_router.names import did_you_mean
 from scribe_router.policies.access import administers
 from scribe_router.principals import Principal
+from scribe_router.reports import questions
 from scribe_router.router import Router
 from scribe_router.server.connection import while_connected
 from scribe_router.server.guard import actor
@@ -33,7 +33,7 @@ def admin_routes(router: Router) -> APIRouter:
     @routes.get("/spend")
     async def spend(request: Request) -> Response:
         asked = _question(request.query_params)
-        work = reports.answer(router.ledger, router.registry.budgets, asked, time.time())
+        work = questions.answer(router.ledger, router.registry.budgets, asked, time.time())
         try:
             text = await while_connected(request.receive, work)
         except StoreUnavailable as error:
@@ -84,12 +84,12 @@ def administrator(audit: Audit) -> Callable[[Request], Awaitable[None]]:
     return demand
 
 
-def _question(asked: QueryParams) -> reports.Question:
+def _question(asked: QueryParams) -> questions.Question:
     """Raises `InvalidRequest` with the name of the parameter that makes no sense."""
     _only(asked, ("by", "since", "format"))
     try:
-        return reports.question(asked.get("by", "model"), asked.get("since"), asked.get("format", "json"), REPORTS)
-    except reports.WrongArgument as error:
+        return questions.question(asked.get("by", "model"), asked.get("since"), asked.get("format", "json"), REPORTS)
+    except questions.WrongArgument as error:
         raise InvalidRequest(str(error), code="invalid_parameter", param=error.name) from None
 
 

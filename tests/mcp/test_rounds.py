@@ -29,8 +29,8 @@ from scribe_router.record import Record
 from scribe_router.router import Router
 from scribe_router.sandbox import Sandbox
 from scribe_router.stream import AnswerStream
-from scribe_router.tool_rounds import _arguments
-from scribe_router.tool_turns import Wish
+from scribe_router.tools.rounds import _arguments
+from scribe_router.tools.turns import Wish
 from scribe_router.upstream.assembly import Assembly
 from tests.mcp.servers import executed, stdio
 from tests.support.yaml_text import registry_from
@@ -279,8 +279,8 @@ async def test_a_failed_tool_is_the_models_to_read(desk: Desk, *, stream: bool) 
 async def test_a_price_that_a_server_reports_counts_up_to_ours(desk: Desk) -> None:
     """The model gives it 0, or a text that is no price; here the tool itself is asked."""
     from scribe_router.exchange import Exchange
-    from scribe_router.mcp_report import call
     from scribe_router.principals import LOCAL
+    from scribe_router.tools.report import call
 
     rounds = desk.router._rounds
     assert rounds is not None

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-from scribe_router.exposures import MEASURES, ArmReport, Comparison
-from scribe_router.intervals import Estimate
 from scribe_router.money import usd
-from scribe_router.spend import aligned
+from scribe_router.reports.exposures import MEASURES, ArmReport, Comparison
+from scribe_router.reports.intervals import Estimate
+from scribe_router.reports.spend import aligned
 
 _COUNTS = ("units", "exposures", "fell back", "usd")
 _MEASURED = ("n", "value", "low", "high", "difference", "difference low", "difference high")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, fail, place
+from scribe_router.cli.options import Config, EnvFile, Policies, fail, place
 
 secrets = typer.Typer(
     help="Keep secrets in an encrypted file: secret/NAME in policies/.",

@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, caller, fail, login, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, login, registry
 from scribe_router.errors import ScribeError
-from scribe_router.reports import WrongArgument
+from scribe_router.reports.questions import WrongArgument
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ ledger = typer.Typer(
 @ledger.command()
 def check(config: Config = None, policies: Policies = None, env_file: EnvFile = None) -> None:
     """Compare every counter with its rows. Exit code 1 and a line for each that differs; `rebuild` mends them."""
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     differences = _run(bookkeeping.check(registry(config, policies, env_file, sandbox=False)))
     for line in differences:
@@ -40,7 +40,7 @@ def check(config: Config = None, policies: Policies = None, env_file: EnvFile = 
 def rebuild(config: Config = None, policies: Policies = None, env_file: EnvFile = None) -> None:
     """Write the counters anew from the rows, for a ledger that `check` finds wrong, or a Redis that was emptied and
     restored. Requests wait or are refused while it runs. It prints what changed."""
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     found = registry(config, policies, env_file, sandbox=False)
     changed = _run(bookkeeping.rebuild(found))
@@ -60,7 +60,7 @@ def export(
 ) -> None:
     """Write rows to standard output, in opening order, without loading them all. Amounts are whole nano-dollars
     (1 usd = 1,000,000,000), times seconds since the epoch; objects in CSV are JSON."""
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     _run(bookkeeping.export(registry(config, policies, env_file, sandbox=False), form, since, sys.stdout))
 
@@ -74,7 +74,7 @@ def backup(
 ) -> None:
     """Copy a ledger in SQLite to a file, while it is in use. Copying the file itself by hand loses what is in its
     write-ahead log. To restore: end the proxies, put the copy in the ledger's place, remove its -wal and -shm files."""
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     _run(bookkeeping.backup(registry(config, policies, env_file, sandbox=False), file))
     typer.echo(f"ok: {file}")
@@ -89,7 +89,7 @@ def retain(
 ) -> None:
     """Replace old rows by one sum for each counter. Limits go on as before; `spend` and `export` no longer have those
     rows, so export them first if you want to keep them. Rows of a window that is open are refused."""
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     found = registry(config, policies, env_file, sandbox=False)
     count = _run(bookkeeping.retain(found, before, time.time()))
@@ -101,7 +101,7 @@ def retain(
 def doubtful(config: Config = None, policies: Policies = None, env_file: EnvFile = None) -> None:
     """List the attempts whose true cost never came, so that they are settled at the most that they can have cost:
     marks bound (answered without usage), doubt (sent, and the reply was lost) and swept (the process died)."""
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     typer.echo(_run(bookkeeping.doubtful(registry(config, policies, env_file, sandbox=False))))
 
@@ -118,7 +118,7 @@ def release(
     """Settle doubtful attempts at zero, for good, when you know that the provider did not bill them: an outage need
     not eat a budget. Nothing is released unless every id is in doubt. `ledger releases` has who did it, when and why.
     """
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     found = registry(config, policies, env_file, sandbox=False)
     who = by or login()
@@ -130,7 +130,7 @@ def release(
 @ledger.command()
 def releases(config: Config = None, policies: Policies = None, env_file: EnvFile = None) -> None:
     """List every release as a line of JSON: the attempt, what it was settled at, who, when and why."""
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     for line in _run(bookkeeping.releases(registry(config, policies, env_file, sandbox=False))):
         typer.echo(line)
@@ -140,7 +140,7 @@ def releases(config: Config = None, policies: Policies = None, env_file: EnvFile
 def sweep(config: Config = None, policies: Policies = None, env_file: EnvFile = None) -> None:
     """Settle, at the most that it can have cost, what processes that have ended left reserved. A running proxy does
     this every ten seconds, and so does every command that opens the ledger; this one does nothing else."""
-    from scribe_router import bookkeeping
+    from scribe_router.reports import bookkeeping
 
     _run(bookkeeping.sweep(registry(config, policies, env_file, sandbox=False)))
     typer.echo("ok: nothing is reserved any more by a process that is known to have ended")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, fail, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, fail, registry
 
 mcp = typer.Typer(
     help="Look at the MCP servers of policies/mcp.yaml, and call their tools.",
@@ -21,11 +21,11 @@ def list_(config: Config = None, policies: Policies = None, env_file: EnvFile = 
     """List the tools of every server, with the price of a call. Exits with 1 where a server does not answer."""
     import asyncio
 
-    from scribe_router import mcp_report
+    from scribe_router.tools import report
 
     policy = _policy(config, policies, env_file)
-    listings, away = asyncio.run(mcp_report.asked(policy))
-    typer.echo(mcp_report.table(policy, listings))
+    listings, away = asyncio.run(report.asked(policy))
+    typer.echo(report.table(policy, listings))
     for line in away.values():
         typer.echo(line, err=True)
     raise typer.Exit(int(bool(away)))
@@ -39,11 +39,11 @@ def check(config: Config = None, policies: Policies = None, env_file: EnvFile = 
     """
     import asyncio
 
-    from scribe_router import mcp_report
+    from scribe_router.tools import report
 
     policy = _policy(config, policies, env_file)
-    listings, away = asyncio.run(mcp_report.asked(policy))
-    found = mcp_report.problems(policy, listings, away)
+    listings, away = asyncio.run(report.asked(policy))
+    found = report.problems(policy, listings, away)
     for line in found:
         typer.echo(line, err=True)
     if found:
@@ -83,19 +83,19 @@ async def _call(found: Any, tool: str, given: dict[str, Any]) -> tuple[str, str,
     """(outcome, text, what it cost in USD)"""
     import time
 
-    from scribe_router import mcp_report
     from scribe_router.accounts import Accounts
     from scribe_router.exchange import Call, Exchange
     from scribe_router.money import usd
     from scribe_router.principals import LOCAL
     from scribe_router.stores import open_ledger
-    from scribe_router.tool_accounts import ToolAccounts
+    from scribe_router.tools import report
+    from scribe_router.tools.accounts import ToolAccounts
 
     ledger = open_ledger(found.store.url, found.store.durability)
     try:
         accounts = Accounts(ledger, found.budgets, time.time, needs_ledger=found.needs_ledger)
         exchange = Exchange("ex-mcp-call", Call("chat", {}), LOCAL, found.version, time.time())
-        reply = await mcp_report.call(found.mcp, ToolAccounts(accounts, found.mcp, time.time), exchange, tool, given)
+        reply = await report.call(found.mcp, ToolAccounts(accounts, found.mcp, time.time), exchange, tool, given)
         await ledger.flush()
         return reply.outcome, reply.text, usd(exchange.tool_cost or 0)
     finally:

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from scribe_router import __version__
-from scribe_router.cli_experiment import experiment
-from scribe_router.cli_explain import explain
-from scribe_router.cli_keys import keys
-from scribe_router.cli_ledger import ledger
-from scribe_router.cli_mcp import mcp
-from scribe_router.cli_models import models
-from scribe_router.cli_options import Config, EnvFile, Policies, fail, load, place, registry
-from scribe_router.cli_prices import prices
-from scribe_router.cli_privacy import privacy
-from scribe_router.cli_secrets import secrets
+from scribe_router.cli.experiment import experiment
+from scribe_router.cli.explain import explain
+from scribe_router.cli.keys import keys
+from scribe_router.cli.ledger import ledger
+from scribe_router.cli.mcp import mcp
+from scribe_router.cli.models import models
+from scribe_router.cli.options import Config, EnvFile, Policies, fail, load, place, registry
+from scribe_router.cli.prices import prices
+from scribe_router.cli.privacy import privacy
+from scribe_router.cli.secrets import secrets
 from scribe_router.errors import ConfigError, ScribeError
 
 app = typer.Typer(
@@ -167,15 +167,15 @@ def spend(
     import asyncio
     import time
 
-    from scribe_router import reports
+    from scribe_router.reports import questions
     from scribe_router.stores import existing_ledger
 
     try:
-        asked = reports.question(by, since, form)
+        asked = questions.question(by, since, form)
         found = registry(config, policies, env_file, sandbox=False)
         with existing_ledger(found.store.url, found.store.durability) as books:
-            typer.echo(asyncio.run(reports.answer(books, found.budgets, asked, time.time())))
-    except reports.WrongArgument as error:
+            typer.echo(asyncio.run(questions.answer(books, found.budgets, asked, time.time())))
+    except questions.WrongArgument as error:
         fail(f"--{error}")
     except (ValueError, ScribeError) as error:
         fail(error)

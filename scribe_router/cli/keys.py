@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, caller, fail, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, registry
 from scribe_router.errors import RequestError, ScribeError
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ def _actor(by: str | None) -> Any:
 
 
 def _table(found: list[Any]) -> str:
-    from scribe_router.spend import aligned
+    from scribe_router.reports.spend import aligned
 
     head = ("name", "id", "user", "team", "models", "created", "expires", "state")
     now = time.time()

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from scribe_router.comparison import FORMS
-from scribe_router.exposures import compare
 from scribe_router.money import usd
 from scribe_router.names import did_you_mean
 from scribe_router.policies.budgets import BudgetsPolicy, opened
 from scribe_router.registry import Registry
-from scribe_router.reports import WrongArgument, day
-from scribe_router.spend import DOUBTFUL, aligned
+from scribe_router.reports.comparison import FORMS
+from scribe_router.reports.exposures import compare
+from scribe_router.reports.questions import WrongArgument, day
+from scribe_router.reports.spend import DOUBTFUL, aligned
 from scribe_router.stores import existing_ledger
 from scribe_router.stores.contract import Row, Settlement
 from scribe_router.stores.sqlite import SqliteLedger

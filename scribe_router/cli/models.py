@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from scribe_router.cli_options import AsSandbox, Config, EnvFile, Policies, place, registry
+from scribe_router.cli.options import AsSandbox, Config, EnvFile, Policies, place, registry
 
 models = typer.Typer(
     help="List what can be asked for, and keep the catalogue of what a provider sells.",

@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from scribe_router import spend
 from scribe_router.errors import ScribeError
 from scribe_router.names import did_you_mean
 from scribe_router.policies.budgets import BudgetsPolicy
+from scribe_router.reports import spend
 from scribe_router.stores.contract import Ledger
 
 FORMS: Mapping[str, Callable[[spend.Report], str]] = {

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, caller, fail, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, registry
 from scribe_router.errors import ScribeError
 
 T = TypeVar("T")

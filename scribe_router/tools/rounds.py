@@ -20,8 +20,8 @@ from scribe_router.policies.residency import Place, misplaced
 from scribe_router.policies.schema import days
 from scribe_router.policies.tool_requests import Wanted, asked_servers, chosen, permitted
 from scribe_router.stream import Answer, AnswerStream
-from scribe_router.tool_accounts import ToolAccounts
-from scribe_router.tool_turns import Screen, Turn, Wish, joined, turn_of
+from scribe_router.tools.accounts import ToolAccounts
+from scribe_router.tools.turns import Screen, Turn, Wish, joined, turn_of
 from scribe_router.upstream.assembly import Assembly
 from scribe_router.upstream.events import DONE, Events, unthinking
 from scribe_router.upstream.mcp_results import ToolReply

@@ -12,8 +12,8 @@ from scribe_router.exchange import Exchange, Json, ToolCall
 from scribe_router.money import usd
 from scribe_router.names import did_you_mean
 from scribe_router.policies.mcp import BETWEEN, Listed, McpPolicy, Tool, catalogue, fingerprint
-from scribe_router.spend import aligned
-from scribe_router.tool_accounts import ToolAccounts
+from scribe_router.reports.spend import aligned
+from scribe_router.tools.accounts import ToolAccounts
 from scribe_router.upstream.mcp_results import ToolReply
 from scribe_router.upstream.mcp_sessions import McpSessions
 

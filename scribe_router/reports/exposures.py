@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from scribe_router.intervals import Estimate, Units, difference, mean, part, quantile
+from scribe_router.reports.intervals import Estimate, Units, difference, mean, part, quantile
 
 
 @dataclass(slots=True)

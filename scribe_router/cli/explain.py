@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from scribe_router.cli_options import AsSandbox, Config, EnvFile, Policies, fail, registry
+from scribe_router.cli.options import AsSandbox, Config, EnvFile, Policies, fail, registry
 from scribe_router.errors import RequestError
 
 

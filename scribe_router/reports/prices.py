@@ -15,7 +15,7 @@ from scribe_router.config.load import Loaded
 from scribe_router.config.price_entries import compile_price
 from scribe_router.deployment import Deployment
 from scribe_router.registry import Registry
-from scribe_router.second_source import Difference, differences, second_price, version
+from scribe_router.reports.second_source import Difference, differences, second_price, version
 
 SOON = timedelta(days=30)
 INSTALL = "pip install 'scribe-router[prices]' adds one"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, checked, fail, load, place
+from scribe_router.cli.options import Config, EnvFile, Policies, checked, fail, load, place
 
 prices = typer.Typer(
     help="Check the prices in force, and update the price map.",
@@ -24,10 +24,10 @@ def check(config: Config = None, policies: Policies = None, env_file: EnvFile = 
     """
     from datetime import UTC, datetime
 
-    from scribe_router import price_report
+    from scribe_router.reports import prices as report
 
     loaded = load(config, policies, env_file)
-    text, problems = price_report.check(loaded, checked(loaded), datetime.now(UTC).date())
+    text, problems = report.check(loaded, checked(loaded), datetime.now(UTC).date())
     typer.echo(text)
     raise typer.Exit(int(problems))
 
@@ -47,12 +47,12 @@ def update(
     Take the file from LiteLLM's repository or from a newer LiteLLM. What is written is read in place of the installed
     LiteLLM's map until it is deleted; `prices check` and every ledger row's price say which figures were in force.
     """
-    from scribe_router import price_report
+    from scribe_router.reports import prices as report
 
     found, folder = place(config, policies, env_file)
     loaded = load(config, policies, env_file)
     try:
         to = folder or found.parent / "policies"
-        typer.echo(price_report.update(loaded, checked(loaded), file, to, write=write))
+        typer.echo(report.update(loaded, checked(loaded), file, to, write=write))
     except (OSError, ValueError) as error:
         fail(f"{file}: {error}")

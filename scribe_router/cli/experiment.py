@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scribe_router.cli_options import Config, EnvFile, Policies, fail, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, fail, registry
 from scribe_router.errors import ScribeError
 
 experiment = typer.Typer(help="Experiments of policies/experiments.yaml.", no_args_is_help=True, rich_markup_mode=None)
@@ -27,8 +27,8 @@ def report(
 ) -> None:
     """Compare the arms, from the ledger: units, exposures, errors, cost, latency and what clients reported, each with a
     95 % interval that counts units, and the difference to the first arm."""
-    from scribe_router import bookkeeping
-    from scribe_router.reports import WrongArgument
+    from scribe_router.reports import bookkeeping
+    from scribe_router.reports.questions import WrongArgument
 
     found = registry(config, policies, env_file, sandbox=False)
     try:
