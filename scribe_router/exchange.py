@@ -260,7 +260,8 @@ class Exchange:
     `demand` is what every place that serves it has to be.
 
     A request with MCP tools goes to a model in rounds, each an exchange `of` this one that shares all but its call and
-    plan; `number` is which. `held` is the row of the ledger by which the next round can be paid for.
+    plan; `number` is which, and `later` are the plans of all but the first. `held` is the row of the ledger by which
+    the next round can be paid for.
     """
 
     id: str
@@ -272,6 +273,7 @@ class Exchange:
     plan: "Plan | None" = None
     unplanned: str = ""
     downgraded: list["Plan"] = field(default_factory=list)
+    later: list["Plan"] = field(default_factory=list)
     passed: list[Passed] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

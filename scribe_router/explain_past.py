@@ -35,7 +35,7 @@ def recorded(journal: str | None, identity: str) -> Record:
 def faults(past: Record, registry: Registry) -> list[str] | None:
     """What a plan that is made anew of the recorded facts, state and seed has otherwise: nothing, unless there is a
     fault. None where it cannot be compared: no plan was made, or software or configuration are others now."""
-    plans = [*([past.plan] if past.plan else []), *past.downgraded]
+    plans = [*([past.plan] if past.plan else []), *past.downgraded, *past.later]
     if not plans or (past.software, past.version) != (__version__, registry.version):
         return None
     return [fault for each in plans for fault in _differences(each, registry)]
@@ -76,6 +76,7 @@ def explained(past: Record, registry: Registry) -> str:
         lines += [f"no plan could be made: {past.unplanned}"]
     for made in ([past.plan] if past.plan else []) + list(past.downgraded):
         lines += ["", describe(made, registry, version=past.version)]
+    lines += _rounds(past, registry)
     if past.attempts:
         lines += ["", "what happened", *aligned([_HEAD, *_attempts(past)])]
     if past.passed:
@@ -84,6 +85,17 @@ def explained(past: Record, registry: Registry) -> str:
     said = [each for each in past.warnings if past.plan is None or each not in past.plan.warnings]
     lines += ["", *(f"! {each}" for each in said), verdict(past, registry)]
     return "\n".join(lines)
+
+
+def _rounds(past: Record, registry: Registry) -> list[str]:
+    """The plans of later rounds, each that is not like the one before."""
+    lines, before = [], past.plan
+    for number, made in enumerate(past.later, 2):
+        same = before is not None and (made.candidates, made.excluded) == (before.candidates, before.excluded)
+        told = [f"round {number}: planned like the one before"]
+        lines += ["", *(told if same else (f"round {number}", describe(made, registry, version=past.version)))]
+        before = made
+    return lines
 
 
 def as_json(past: Record, registry: Registry) -> Json:

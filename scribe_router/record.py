@@ -21,7 +21,8 @@ from scribe_router.policies.parameters import API
 @dataclass(frozen=True, slots=True)
 class Record:
     """One exchange. `software` is the version of this package, `version` that of the configuration. `unplanned` says
-    why there is no plan; `downgraded` are the plans that limits led to after it, `passed` the candidates that were
+    why there is no plan; `downgraded` are the plans that limits led to after it, `later` those of all rounds with MCP
+    tools but the first, `passed` the candidates that were
     asked nothing. `messages` are roles and lengths, `parameters` numbers and flags; under HIPAA no name, label or
     warning of the client's own is there."""
 
@@ -49,6 +50,7 @@ class Record:
     warnings: tuple[str, ...]
     outcome: str
     cost_usd: str | None
+    later: tuple[Plan, ...] = ()
 
     @classmethod
     def of(cls, exchange: Exchange) -> "Record":
@@ -79,6 +81,7 @@ class Record:
             warnings=tuple(exchange.warnings),
             outcome=exchange.outcome,
             cost_usd=None if exchange.cost is None else usd(exchange.cost),
+            later=tuple(exchange.later),
         )
         return record._bare() if exchange.demand.hipaa else record
 

@@ -86,7 +86,7 @@ def test_differences_are_covered() -> None:
 @pytest.mark.parametrize("level", [0.5, 0.95])
 def test_a_quantile_is_covered(level: float) -> None:
     assert 0.93 <= share(covered(costs, lambda units: quantile(units, level)), true_quantile(level)) <= 0.97
-    assert 0.93 <= share(differences(costs, lambda units: quantile(units, level)), 0.0) <= 0.98
+    assert 0.93 <= share(differences(costs, lambda units: quantile(units, level)), 0.0) <= 0.97
 
 
 def test_counting_requests_as_if_each_were_a_unit_would_not_cover() -> None:

@@ -159,7 +159,10 @@ class ToolRounds:
         try:
             return await self._ask(current, talk.deadline)
         finally:  # what was planned is recorded of a round that failed too
-            talk.exchange.plan = talk.exchange.plan or current.plan
+            if talk.exchange.plan is None:
+                talk.exchange.plan = current.plan
+            elif current.plan is not None:
+                talk.exchange.later.append(current.plan)
             talk.exchange.unplanned = talk.exchange.unplanned or current.unplanned
 
     def _over(self, talk: Conversation) -> bool:

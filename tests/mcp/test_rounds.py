@@ -5,6 +5,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +449,24 @@ async def test_the_journal_has_one_line_with_the_tools(desk: Desk) -> None:
     ]
     assert [line.partition("round ")[2][:1] for line in happened] == ["1", "1", "2"]
     assert past == Record.read(past.as_json())
+
+
+async def test_the_journal_has_the_plan_of_each_round(desk: Desk) -> None:
+    _, receipt = await desk.ask("wire-rounds-3")
+    past = recorded(desk.router.registry.store.journal, receipt.request_id)
+    assert past.plan is not None
+    assert len(past.later) == 3
+    assert all(made.candidates == past.plan.candidates for made in past.later)
+    letters = [made.facts.letters for made in (past.plan, *past.later)]
+    assert letters == sorted(set(letters)), "each round says more than the one before"
+    told = explained(past, desk.router.registry)
+    assert [line for line in told.splitlines() if line.startswith("round")] == [
+        f"round {number}: planned like the one before" for number in (2, 3, 4)
+    ]
+    elsewhere = replace(past.later[1], candidates=(replace(past.plan.candidates[0], deployment="wire-echo"),))
+    told = explained(replace(past, later=(past.later[0], elsewhere, past.later[2])), desk.router.registry)
+    assert told.count("planned like the one before") == 1
+    assert told.count("tried in this order") == 3
 
 
 async def test_the_journal_has_the_plan_of_a_round_that_failed(desk: Desk) -> None:

@@ -39,6 +39,7 @@ class Seen:
     registry: Registry
     plan: Plan | None
     downgraded: tuple[Plan, ...]
+    later: tuple[Plan, ...]
     attempts: tuple[Attempt, ...]
     passed: tuple[Passed, ...]
 
@@ -55,7 +56,7 @@ class Watched(Journal):
         super().write(exchange)
         if self.lost == lost:
             attempts, downgraded = copy.deepcopy(tuple(exchange.attempts)), tuple(exchange.downgraded)
-            made = (self._registry, exchange.plan, downgraded, attempts, tuple(exchange.passed))
+            made = (self._registry, exchange.plan, downgraded, tuple(exchange.later), attempts, tuple(exchange.passed))
             _pending.append(Seen(exchange.id, self._place, *made))
 
 
@@ -111,6 +112,7 @@ def read(journal: Path, identities: set[str]) -> dict[str, Record]:
 def _compare(seen: Seen, record: Record) -> None:
     assert record.plan == seen.plan
     assert record.downgraded == seen.downgraded
+    assert record.later == seen.later
     assert record.attempts == seen.attempts
     assert record.passed == seen.passed
     assert not faults(record, seen.registry)
