@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from scribe_router.cli.options import Config, EnvFile, Policies, fail, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, fail, group, registry
 from scribe_router.errors import ScribeError
 
-experiment = typer.Typer(help="Experiments of policies/experiments.yaml.", no_args_is_help=True, rich_markup_mode=None)
+experiment = group("Experiments of policies/experiments.yaml.")
 
 
 @experiment.callback()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, group, registry
 from scribe_router.errors import RequestError, ScribeError
 
 T = TypeVar("T")
@@ -17,11 +17,9 @@ Name = Annotated[str, typer.Argument(help="The key's name, or its id.")]
 By = Annotated[str | None, typer.Option(help="Who, for the audit log; default: the name that you are logged in by.")]
 Several = list[str] | None
 
-keys = typer.Typer(
-    help="Virtual keys: who may call, and what each may. They are in the ledger's store, so every proxy that shares it "
-    "knows them. Exit code 0: done; 1: a problem, said in one line.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+keys = group(
+    "Virtual keys: who may call, and what each may. They are in the ledger's store, so every proxy that shares it "
+    "knows them. Exit code 0: done; 1: a problem, said in one line."
 )
 
 

@@ -9,17 +9,15 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, login, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, group, login, registry
 from scribe_router.errors import ScribeError
 from scribe_router.reports.questions import WrongArgument
 
 T = TypeVar("T")
 
-ledger = typer.Typer(
-    help="Look after the ledger: one row for each attempt, and counters that are a cache of them. "
-    "Every command works while proxies use the ledger. Exit code 0: done; 1: a problem, said in one line.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+ledger = group(
+    "Look after the ledger: one row for each attempt, and counters that are a cache of them. "
+    "Every command works while proxies use the ledger. Exit code 0: done; 1: a problem, said in one line."
 )
 
 

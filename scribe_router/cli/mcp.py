@@ -6,14 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from scribe_router.cli.options import Config, EnvFile, Policies, fail, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, fail, group, registry
 
-mcp = typer.Typer(
-    help="Look at the MCP servers of policies/mcp.yaml, and call their tools.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+mcp = group("Look at the MCP servers of policies/mcp.yaml, and call their tools.")
 
 
 @mcp.command("list")

@@ -1,4 +1,4 @@
-"""What commands share: the options that say where the files are, and the error that ends a command in one line."""
+"""What commands share: groups, the options that say where the files are, and the error that ends one in a line."""
 
 import getpass
 import os
@@ -20,6 +20,11 @@ Policies = Annotated[
 ]
 AsSandbox = Annotated[bool, typer.Option("--sandbox", help="As with serve --sandbox: no deployment lacks its key.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", help="NAME=value lines, added to the environment.")]
+
+
+def group(about: str) -> typer.Typer:
+    """Commands under one name; the name alone shows what there is."""
+    return typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
 
 
 def place(config: Path | None, policies: Path | None, env_file: Path | None) -> tuple[Path, Path | None]:

@@ -5,14 +5,9 @@ from typing import Annotated
 
 import typer
 
-from scribe_router.cli.options import Config, EnvFile, Policies, checked, fail, load, place
+from scribe_router.cli.options import Config, EnvFile, Policies, checked, fail, group, load, place
 
-prices = typer.Typer(
-    help="Check the prices in force, and update the price map.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+prices = group("Check the prices in force, and update the price map.")
 
 
 @prices.command("check")

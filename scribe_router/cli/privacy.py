@@ -8,17 +8,15 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, registry
+from scribe_router.cli.options import Config, EnvFile, Policies, caller, fail, group, registry
 from scribe_router.errors import ScribeError
 
 T = TypeVar("T")
 User = Annotated[str, typer.Option(help="The user, as `spend --by user` shows it.")]
 
-privacy = typer.Typer(
-    help="What ledger, journal and keys hold of one user. Both commands work while proxies use them. Exit code 0: "
-    "done; 1: a problem, said in one line.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+privacy = group(
+    "What ledger, journal and keys hold of one user. Both commands work while proxies use them. Exit code 0: "
+    "done; 1: a problem, said in one line."
 )
 
 

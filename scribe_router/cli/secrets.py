@@ -8,14 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from scribe_router.cli.options import Config, EnvFile, Policies, fail, place
+from scribe_router.cli.options import Config, EnvFile, Policies, fail, group, place
 
-secrets = typer.Typer(
-    help="Keep secrets in an encrypted file: secret/NAME in policies/.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+secrets = group("Keep secrets in an encrypted file: secret/NAME in policies/.")
 Name = Annotated[str, typer.Argument(help="What stands after secret/.")]
 # Words too many are ours to refuse: typer would print them, and one may be the secret.
 STRICT = {"allow_extra_args": True, "ignore_unknown_options": True}

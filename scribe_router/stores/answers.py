@@ -4,7 +4,6 @@ knows.
 Content is overwritten when it has ended. Times are seconds since the epoch.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scribe_router.stores.contract import StoreUnavailable
+from scribe_router.stores.sqlite_file import created
 
 BUSY = 0.050  # how long another process may hold the file, in seconds
 SWEEP = 1.0  # how long content may outlive its end, in seconds
@@ -110,16 +110,7 @@ class SqliteAnswers:
             raise StoreUnavailable(str(problem)) from problem
 
     def _opened(self) -> sqlite3.Connection:
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self._path or ":memory:", timeout=BUSY, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_PREPARE)
-        except BaseException:
-            connection.close()
-            raise
+        connection = created(self._path, _PREPARE, BUSY)
         if self._sweeper is None:
             self._sweep_after(0.0)  # what an earlier process left
         return connection

@@ -3,7 +3,6 @@ asks, until it ends. What has no room is refused, never forgotten early. Times a
 """
 
 import asyncio
-import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scribe_router.stores.contract import StoreUnavailable
+from scribe_router.stores.sqlite_file import created
 
 MOST = 1_000_000
 BUSY = 0.5  # how long another process may hold the file, in seconds
@@ -86,13 +86,12 @@ class SqliteNonces:
     def _remember(self, nonce: str, until: float) -> bool:
         try:
             with self._lock:
-                self._connection = self._connection or self._opened()
+                self._connection = self._connection or created(self._path, _PREPARE, BUSY)
                 return self._first(self._connection, nonce, until)
         except (sqlite3.Error, OSError) as problem:
             raise StoreUnavailable(f"{self._path}: {problem}") from problem
 
     def _first(self, rows: sqlite3.Connection, nonce: str, until: float) -> bool:
-        rows.execute("BEGIN IMMEDIATE")
         with rows:
             rows.execute("DELETE FROM nonces WHERE nonce = ? AND ends <= ?", (nonce, self._clock()))
             rows.execute(_SWEEP, (self._clock(), SWEPT))
@@ -101,18 +100,6 @@ class SqliteNonces:
             if added and newest - oldest >= self._most:  # numbers have gaps, so there are at most as many
                 raise StoreUnavailable(FULL)
         return bool(added)
-
-    def _opened(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self._path, timeout=BUSY, check_same_thread=False, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_PREPARE)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
 
 def open_nonces(url: str, clock: Callable[[], float]) -> Nonces:

@@ -22,7 +22,7 @@ from scribe_router.stores.checks import check_row, check_settlement
 from scribe_router.stores.contract import Counter, Granted, Refused, Row, Settlement
 from scribe_router.stores.delivery import Tally
 from scribe_router.stores.sqlite_book import Book, open_book
-from scribe_router.stores.sqlite_writer import Operation, Writer, explained
+from scribe_router.stores.sqlite_writer import Operation, Writer
 
 FLUSHING = 5.0
 REBUILDING = 60.0
@@ -157,14 +157,7 @@ class SqliteLedger:
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         await self.flush()
-        return await asyncio.to_thread(self._read_now, read)
-
-    def _read_now(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            with reports.opened(self._path) as reader:
-                return read(reader)
-        except sqlite3.Error as problem:
-            raise explained(self._place, problem) from problem
+        return await asyncio.to_thread(reports.read, self._path, self._place, read)
 
 
 def _json(value: dict[str, Any] | None) -> str | None:

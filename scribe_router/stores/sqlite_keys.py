@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 from scribe_router.stores import sqlite_reports as reports
 from scribe_router.stores.keys import CHANGES, PAGE, Changes, Kept
 from scribe_router.stores.sqlite_book import connected
-from scribe_router.stores.sqlite_writer import Writer, explained
+from scribe_router.stores.sqlite_writer import Writer
 
 NEWEST = "SELECT coalesce(max(version), 0) FROM keys"
 SELECT = "SELECT id, version, text FROM keys WHERE"
@@ -88,14 +88,7 @@ class SqliteKeys:
         if not self._there:  # the file, and its table
             await self._writer.call(lambda session: None)
             self._there = True
-        return await asyncio.to_thread(self._read_now, read)
-
-    def _read_now(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            with reports.opened(self._path) as reader:
-                return read(reader)
-        except sqlite3.Error as problem:
-            raise explained(self._place, problem) from problem
+        return await asyncio.to_thread(reports.read, self._path, self._place, read)
 
 
 def _newest(rows: sqlite3.Connection) -> int:

@@ -3,17 +3,30 @@
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scribe_router.stores.contract import Counter
+from scribe_router.stores.sqlite_writer import explained
 
 PAGE = 500
 JSON = ("charges", "price", "usage", "raw_usage", "reported")
 COUNTERS = "SELECT name, settled, reserved FROM counters"
 NAMED = "SELECT name, settled, reserved FROM counters WHERE name IN (SELECT value FROM json_each(?))"
+
+
+T = TypeVar("T")
+
+
+def read(path: Path, place: str, what: Callable[[sqlite3.Connection], T]) -> T:
+    """What is read of one moment of the file. Raises `StoreUnavailable`, which names `place`."""
+    try:
+        with opened(path) as reader:
+            return what(reader)
+    except sqlite3.Error as problem:
+        raise explained(place, problem) from problem
 
 
 @contextmanager

@@ -8,10 +8,8 @@ It knows transactions, contention, threads and event loops. It must never know w
 import asyncio
 import logging
 import math
-import os
 import random
 import sqlite3
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.delivery import Answer, deliver
+from scribe_router.stores.queue_thread import QueueThread
 
 GROUP = 64
 SLICE = 0.002
@@ -73,59 +72,18 @@ class Operation(Generic[S]):
     future: asyncio.Future[Any] | None = None
 
 
-class Writer(Generic[S]):
-    """The queue and its thread, which starts with the first operation. Any thread and any event loop may call."""
+class Writer(QueueThread[Operation[S]]):
+    """The queue of operations. Any thread and any event loop may call."""
 
     def __init__(self, place: str, open_session: Callable[[], S], *, every: float) -> None:
-        self._place = place
-        self._open_session = open_session
-        self._every = every
-        self._queue: SimpleQueue[Operation[S] | None] = SimpleQueue()
-        self._lock = threading.RLock()
-        self._thread: threading.Thread | None = None
-        self._pid: int | None = None
-        self._closed = False
-
-    def submit(self, operation: Operation[S]) -> None:
-        """Append to the queue. Raises `StoreUnavailable` when closed, or when opened before a fork."""
-        if self._pid not in (None, os.getpid()):
-            raise StoreUnavailable(f"{self._place}: opened before a fork; use it first in the child, or spawn")
-        with self._lock:
-            if self._closed:
-                raise StoreUnavailable(f"{self._place}: closed; open a new one")
-            if self._thread is None:
-                self._start()
-            self._queue.put(operation)
+        # The loop lives on the thread's stack only: SQLite forbids a fork's child to close an inherited connection.
+        super().__init__(place, lambda: _Loop(place, self.queue, open_session, every).run(), CLOSING + PATIENCE)
 
     async def call(self, run: Callable[[S], Any], *, patience: float = PATIENCE, keep: bool = False) -> Any:
         """The operation's value once it is committed. Cancelling the caller does not take it out of the queue."""
         future = asyncio.get_running_loop().create_future()
         self.submit(Operation(run, time.monotonic() + patience, keep, future))
         return await future
-
-    def close(self) -> None:
-        """Write what waits, then end the thread; at most `CLOSING` seconds. Idempotent; no effect in a fork's child."""
-        if self._pid not in (None, os.getpid()):
-            return
-        with self._lock:
-            if self._thread is not None and not self._closed:
-                self._queue.put(None)
-            self._closed = True
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(CLOSING + PATIENCE)
-
-    def _start(self) -> None:
-        place, queue, open_session, every = self._place, self._queue, self._open_session, self._every
-        # The loop lives on the thread's stack only: SQLite forbids a fork's child to close an inherited connection.
-        # A daemon, since the interpreter joins other threads before it runs the finalizer that ends this one.
-        thread = threading.Thread(
-            target=lambda: _Loop(place, queue, open_session, every).run(), name="scribe-ledger", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as problem:
-            raise StoreUnavailable(f"{place}: {problem}; open it before the interpreter ends") from problem
-        self._thread, self._pid = thread, os.getpid()
 
 
 class _Loop(Generic[S]):
