@@ -2,7 +2,6 @@
 nothing remains. Pure."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from scribe_router.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, PermissionDenied, RequestError
@@ -14,6 +13,7 @@ from scribe_router.policies.reasoning import LEVELS
 from scribe_router.policies.residency import Place, ResidencyPolicy, misplaced
 from scribe_router.preflight import FITS, fit, unmet
 from scribe_router.registry import Deployment, Registry
+from scribe_router.values import value
 
 NEAREST = 3  # models that an error names which would take the request
 # What leaves a deployment out -> the error of a request for which nothing remains: its code, and its field.
@@ -35,7 +35,7 @@ DEMANDED = ("region", "retention", "covered")
 ASKED = ("vision", "tools", "json_schema", "audio", "window")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exclusion:
     """A deployment that was considered and left out: the rule's name, and the reason with its numbers."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, get_args
 
 from scribe_router.contents import asks_schema, links, messages, parts, prompts, size, texts
@@ -13,12 +13,13 @@ from scribe_router.policies.features import FeaturesPolicy
 from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking, forced_tool
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.tokens import NO_SIZE, Counted, Size
+from scribe_router.values import value
 
 _CAPS = ("max_completion_tokens", "max_tokens")
 _WISHES = get_args(OptimizeFor)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Facts:
     """What the planner looks at in a request. `letters` are those of its messages or its prompt, `size` is what takes
     room in a window, `task` is what its metadata says, or what the rules make of it; `cap` is the output cap

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 from functools import partial
 from itertools import chain as joined
@@ -25,6 +25,7 @@ from scribe_router.policies.tokens import Counted, Encoding
 from scribe_router.preflight import fit
 from scribe_router.registry import Deployment, Registry
 from scribe_router.requested import SHOWN, asked_name, demand_of, permitted_name, without_mode
+from scribe_router.values import value
 
 CHAINS = {
     None: "fallback",
@@ -34,7 +35,7 @@ CHAINS = {
 LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rests on bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Snapshot:
     """The state that a plan depends on: the day, the seed that decides between equals, what was seen of deployments
     lately, by id, how often each name was planned for, at the moment `now` the circuits that are not as they began, and
@@ -50,7 +51,7 @@ class Snapshot:
     full: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Candidate:
     """A deployment that may serve the request. `via` is the way that led to it, `window` is in tokens; `fallback` says
     that it does not belong to what was asked for, `early` that its circuit is open, and so is every other. `score` is
@@ -67,7 +68,7 @@ class Candidate:
     early: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plan:
     """Candidates in order, and those that only a context or content failure opens; with what it was made from. `auto`
     is what a reasoning effort of that name means for this request, `strategy` what ordered the first candidates,

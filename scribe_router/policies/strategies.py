@@ -9,11 +9,11 @@ keep the order that the configuration gives them. A package registers its own un
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
 from scribe_router.exchange import usd
+from scribe_router.values import value
 
 TYPICAL_OUTPUT = 256  # tokens after which an answer counts as received, when deployments are compared by speed
 UNKNOWN = 5.0  # of ten: an ability that nobody wrote down
@@ -26,7 +26,7 @@ class Score(NamedTuple):
     shown: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Load:
     """What was seen of a deployment lately: requests in flight, seconds to its first token and tokens per second after
     it (None: not seen)."""
@@ -47,7 +47,7 @@ class Load:
 IDLE = Load()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Option:
     """A deployment to choose. `bound` is about the most that the request can cost here, in nano-dollars (None: no
     price), `abilities` are numbers from 0 to 10 by name."""
@@ -60,7 +60,7 @@ class Option:
     abilities: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     """What the request brings to the choice: how much each ability `weighs`, and the `turn` of its name in a round."""
 
