@@ -1,11 +1,11 @@
 """What the planner looks at in a request. Knows a call's body; never what is configured for it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
-from scribe_router.contents import asks_schema, links, messages, parts, prompts, size, texts
+from scribe_router.contents import Contents, parts, texts
 from scribe_router.exchange import ANYWHERE, EVERYTHING, Api, Call, Demand, Grant, Lane, Level, OptimizeFor
 from scribe_router.policies import residency
 from scribe_router.policies.effort import EffortPolicy
@@ -86,21 +86,19 @@ def facts(
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
     task = metadata.get("task") if isinstance(metadata, Mapping) else None
-    said = messages(body.get("messages"))
-    inside = parts(said)
-    kinds = [part.get("type") for part in inside]
-    caps, search = (body.get(name) for name in _CAPS), body.get("enable_search")
+    caps, search = [body.get(name) for name in _CAPS], body.get("enable_search")
+    inside = Contents(call.api, body)
     found = Facts(
         api=call.api,
         model=call.model,
         tools=bool(body.get("tools") or body.get("functions")),
         forces_tool=bool(body.get("tools")) and forced_tool(body) is not None,
-        images="image_url" in kinds,
-        audio="input_audio" in kinds,
-        links=links(inside) if call.api == "chat" else frozenset(),
-        json_schema=call.api == "chat" and asks_schema(body),
+        images="image_url" in inside.kinds,
+        audio="input_audio" in inside.kinds,
+        links=inside.links() if call.api == "chat" else frozenset(),
+        json_schema=inside.schema() is not None,
         search=search if isinstance(search, bool) else None,
-        letters=sum(map(len, (*texts(said, inside), *prompts(body)))),
+        letters=inside.letters(),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
         task=task if isinstance(task, str) else None,
         optimize_for=wish if wish in _WISHES else None,
@@ -110,10 +108,10 @@ def facts(
         unit=_digest(_unit(call) or who),
         models=grant.models,
         demand=residency.asked(body, grant.demand),
-        size=size(call.api, body, counted),
+        size=inside.size(counted),
     )
     if found.task is None and routing.tasks:
-        found = replace(found, task=routing.task(found, _last_of_user(body.get("messages"))))
+        found = replace(found, task=routing.task(found, _last_of_user(inside.messages)))
     wish = asked(body, (), effort.chosen(found))
     return found if wish is None else replace(found, wish=wish)
 
@@ -131,6 +129,6 @@ def _digest(unit: str) -> str:
     return hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if unit else ""
 
 
-def _last_of_user(given: Any) -> str:
-    last = [each for each in messages(given) if each.get("role") == "user"][-1:]
+def _last_of_user(said: Sequence[Mapping[str, Any]]) -> str:
+    last = [each for each in said if each.get("role") == "user"][-1:]
     return "\n".join(texts(last, parts(last)))
