@@ -15,7 +15,7 @@ _SAID = frozenset({"text", "thinking", "content", "title", "context"})  # of a p
 
 class Contents:
     """The contents of one body, found once: the `messages` that are some, the `kinds` of the parts of those whose
-    contents are lists, and the `texts` of both."""
+    contents are lists, and the `texts` of both; a chat's `tools`, and the JSON `schema` of its answer."""
 
     def __init__(self, api: Api, body: Mapping[str, Any]) -> None:
         self.api, self.body = api, body
@@ -23,6 +23,9 @@ class Contents:
         self._parts = parts(self.messages)
         self.kinds = [part.get("type") for part in self._parts]
         self.texts = texts(self.messages, self._parts)
+        self.tools = (body.get("tools") or body.get("functions")) if api == "chat" else None
+        wanted = body.get("response_format") if api == "chat" else None
+        self.schema = wanted if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema" else None
 
     def letters(self) -> int:
         """How long the texts of its messages are, and what a text completion goes between."""
@@ -30,6 +33,8 @@ class Contents:
 
     def links(self) -> frozenset[str]:
         """What parts of messages point to elsewhere, in place of bringing it: `file`, `https`, and `other`."""
+        if not self._parts:
+            return frozenset()
         return frozenset(
             "file" if kind == "file" else "https" if link.lower().startswith("https://") else "other"
             for part, kind in zip(self._parts, self.kinds, strict=True)
@@ -48,30 +53,20 @@ class Contents:
 
     def definitions(self) -> tuple[str, str]:
         """(tools, schema of the answer) as JSON; empty for none."""
-        tools, schema = self._tools(), self.schema()
-        return _json(tools) if tools else "", _json(schema) if schema else ""
-
-    def schema(self) -> Any:
-        """The JSON schema that a chat's answer is to follow; None for none."""
-        wanted = self.body.get("response_format") if self.api == "chat" else None
-        return wanted if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema" else None
+        return _json(self.tools) if self.tools else "", _json(self.schema) if self.schema else ""
 
     def size(self, counted: tuple[Counted, ...] = ()) -> Size:
         """How large the request is, as far as that costs nothing; with what of it was counted."""
         tools, schema = self.definitions()
-        listed = self._tools()
         return Size(
             text=sum(map(_bytes, self.read())),
             messages=len(self.messages) if self.api == "chat" else 0,
             tools=_bytes(tools),
-            tool_count=len(listed) if isinstance(listed, list) else 0,
+            tool_count=len(self.tools) if isinstance(self.tools, list) else 0,
             schema=_bytes(schema),
             images=self.kinds.count("image_url"),
             counted=counted,
         )
-
-    def _tools(self) -> Any:
-        return (self.body.get("tools") or self.body.get("functions")) if self.api == "chat" else None
 
 
 def messages(given: Any) -> list[Mapping[str, Any]]:
@@ -91,12 +86,11 @@ def texts(said: Iterable[Mapping[str, Any]], inside: Iterable[Mapping[str, Any]]
     return [each for each in found if isinstance(each, str)]
 
 
-def prompts(body: Mapping[str, Any]) -> Iterator[str]:
+def prompts(body: Mapping[str, Any]) -> list[str]:
     """What a text completion goes between."""
     prompt = body.get("prompt")
-    for each in (*(prompt if isinstance(prompt, list) else (prompt,)), body.get("suffix")):
-        if isinstance(each, str):
-            yield each
+    given = prompt if isinstance(prompt, list) else [prompt]
+    return [each for each in (*given, body.get("suffix")) if isinstance(each, str)]
 
 
 def _links(value: Any) -> Iterator[str]:

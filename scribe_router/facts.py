@@ -96,7 +96,7 @@ def facts(
         images="image_url" in inside.kinds,
         audio="input_audio" in inside.kinds,
         links=inside.links() if call.api == "chat" else frozenset(),
-        json_schema=inside.schema() is not None,
+        json_schema=inside.schema is not None,
         search=search if isinstance(search, bool) else None,
         letters=inside.letters(),
         cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
@@ -120,8 +120,10 @@ def _unit(call: Call) -> str:
     """What the request itself says that it belongs to; empty where it does not say."""
     metadata = call.body.get("metadata")
     named = metadata.get("experiment_unit") if isinstance(metadata, Mapping) else None
-    said = (named, call.options.user, call.body.get("user"))
-    return next((each for each in said if isinstance(each, str) and each), "")
+    for each in (named, call.options.user, call.body.get("user")):
+        if isinstance(each, str) and each:
+            return each
+    return ""
 
 
 def _digest(unit: str) -> str:
