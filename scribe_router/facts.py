@@ -85,8 +85,8 @@ def facts(
     tokens that its texts have, as far as a tokenizer was asked. Raises `InvalidRequest` for a demand that is none."""
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
-    task = metadata.get("task") if isinstance(metadata, Mapping) else None
-    caps, search = [body.get(name) for name in _CAPS], body.get("enable_search")
+    labels = metadata if isinstance(metadata, Mapping) else {}
+    task, search = labels.get("task"), body.get("enable_search")
     inside = Contents(call.api, body)
     found = Facts(
         api=call.api,
@@ -99,13 +99,13 @@ def facts(
         json_schema=inside.schema is not None,
         search=search if isinstance(search, bool) else None,
         letters=inside.letters(),
-        cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
+        cap=_cap(body),
         task=task if isinstance(task, str) else None,
         optimize_for=wish if wish in _WISHES else None,
         fallback_enabled=body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,
-        unit=_digest(_unit(call) or who),
+        unit=_digest(_unit(call, labels) or who),
         models=grant.models,
         demand=residency.asked(body, grant.demand),
         size=inside.size(counted),
@@ -116,11 +116,17 @@ def facts(
     return found if wish is None else replace(found, wish=wish)
 
 
-def _unit(call: Call) -> str:
+def _cap(body: Mapping[str, Any]) -> int | None:
+    for name in _CAPS:
+        given = body.get(name)
+        if isinstance(given, int) and given > 0:
+            return given
+    return None
+
+
+def _unit(call: Call, labels: Mapping[str, Any]) -> str:
     """What the request itself says that it belongs to; empty where it does not say."""
-    metadata = call.body.get("metadata")
-    named = metadata.get("experiment_unit") if isinstance(metadata, Mapping) else None
-    for each in (named, call.options.user, call.body.get("user")):
+    for each in (labels.get("experiment_unit"), call.options.user, call.body.get("user")):
         if isinstance(each, str) and each:
             return each
     return ""

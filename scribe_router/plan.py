@@ -9,6 +9,7 @@ from datetime import date
 from functools import partial
 from itertools import chain as joined
 from math import ceil
+from operator import attrgetter
 from types import MappingProxyType
 
 from scribe_router.chains import alone, pairs
@@ -296,8 +297,10 @@ class _Planner:
         named = self.registry.strategy(name, self.request.optimize_for)
         if named == WEIGHTED:
             return ((each, "") for each in drawn)
-        known = sorted(drawn, key=lambda each: each.id)
-        scores = self.registry.strategies[named]([self._option(each) for each in known], self._ask(target))
+        known = sorted(drawn, key=attrgetter("id"))
+        tokens = self.request.letters // LETTERS_OF_A_TOKEN + 1
+        options = [self._option(each, tokens) for each in known]
+        scores = self.registry.strategies[named](options, self._ask(target))
         scored = {each.id: score for each, score in zip(known, scores, strict=True)}
         return ((each, scored[each.id].shown) for each in sorted(drawn, key=lambda each: scored[each.id].value))
 
@@ -306,13 +309,11 @@ class _Planner:
         self.turns[target] = self.snapshot.turns.get(target, 0)
         return Ask(routing.weighs(request.task, request.optimize_for), self.turns[target])
 
-    def _option(self, each: Deployment) -> Option:
+    def _option(self, each: Deployment, tokens: int) -> Option:
         """A deployment as strategies see it, with what this request could cost there at about so many tokens."""
-        tokens = self.request.letters // LETTERS_OF_A_TOKEN + 1
-        cap = self.request.cap or each.default_output_cap
-        most = None if each.price is None else bound(each.price, tokens, cap)
-        self.load[each.id] = self.snapshot.load.get(each.id, IDLE)
-        return Option(each.id, each.model, each.weight, most, self.load[each.id], each.abilities)
+        most = None if each.price is None else bound(each.price, tokens, self.request.cap or each.default_output_cap)
+        self.load[each.id] = load = self.snapshot.load.get(each.id, IDLE)
+        return Option(each.id, each.model, each.weight, most, load, each.abilities)
 
     def _let_through(self, candidate: Candidate, circuit: Circuit) -> Candidate | None:
         """The candidate, unless its circuit is in the way; the others stay in the order that they have."""

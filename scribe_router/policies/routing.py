@@ -95,7 +95,10 @@ class RoutingPolicy(Shape):
 
     def chosen(self, traits: Traits) -> str | None:
         """What serves the model `auto` for a request; None where no rule holds."""
-        return next((each.model for each in self.auto if each.holds(traits)), None)
+        for rule in self.auto:
+            if rule.holds(traits):
+                return rule.model
+        return None
 
 
 class Weighted(Protocol):
