@@ -298,9 +298,7 @@ class _Planner:
         if named == WEIGHTED:
             return ((each, "") for each in drawn)
         known = sorted(drawn, key=attrgetter("id"))
-        tokens = self.request.letters // LETTERS_OF_A_TOKEN + 1
-        options = [self._option(each, tokens) for each in known]
-        scores = self.registry.strategies[named](options, self._ask(target))
+        scores = self.registry.strategies[named](self._options(known), self._ask(target))
         scored = {each.id: score for each, score in zip(known, scores, strict=True)}
         return ((each, scored[each.id].shown) for each in sorted(drawn, key=lambda each: scored[each.id].value))
 
@@ -309,11 +307,15 @@ class _Planner:
         self.turns[target] = self.snapshot.turns.get(target, 0)
         return Ask(routing.weighs(request.task, request.optimize_for), self.turns[target])
 
-    def _option(self, each: Deployment, tokens: int) -> Option:
-        """A deployment as strategies see it, with what this request could cost there at about so many tokens."""
-        most = None if each.price is None else bound(each.price, tokens, self.request.cap or each.default_output_cap)
-        self.load[each.id] = load = self.snapshot.load.get(each.id, IDLE)
-        return Option(each.id, each.model, each.weight, most, load, each.abilities)
+    def _options(self, known: list[Deployment]) -> list[Option]:
+        """The deployments as strategies see them, with what this request could cost at each."""
+        tokens, cap, loads = self.request.letters // LETTERS_OF_A_TOKEN + 1, self.request.cap, self.snapshot.load
+        found = []
+        for each in known:
+            most = None if each.price is None else bound(each.price, tokens, cap or each.default_output_cap)
+            self.load[each.id] = load = loads.get(each.id, IDLE)
+            found.append(Option(each.id, each.model, each.weight, most, load, each.abilities))
+        return found
 
     def _let_through(self, candidate: Candidate, circuit: Circuit) -> Candidate | None:
         """The candidate, unless its circuit is in the way; the others stay in the order that they have."""

@@ -124,12 +124,13 @@ def least_busy(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
 def capability(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
     """The best mean of the abilities that weigh for the task. `cost` is worked out of this request's bounds, `speed` of
     what was seen, where anything was; the rest are the numbers of `policies/capabilities.yaml`."""
-    total = sum(ask.weighs.values()) or 1.0
+    weights = [*ask.weighs.values()]
+    total = sum(weights) or 1.0
     columns = [_ability(name, options) for name in ask.weighs]
     shown = "%.1f of 10 (" + ", ".join(name.replace("%", "%%") + " %.1f" for name in ask.weighs) + ")"
     scores = []
     for _, *seen in zip(options, *columns, strict=True):
-        mean = sum(map(mul, seen, ask.weighs.values())) / total
+        mean = sum(map(mul, seen, weights)) / total
         scores.append(Score(-mean, shown % (mean, *seen)))
     return scores
 
