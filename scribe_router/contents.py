@@ -13,6 +13,62 @@ from scribe_router.policies.tokens import Counted, Size
 _SAID = frozenset({"text", "thinking", "content", "title", "context"})  # of a part: what is read as words
 
 
+class Contents:
+    """The contents of one body, found once: the `messages` that are some, the `kinds` of the parts of those whose
+    contents are lists, and the `texts` of both; a chat's `tools`, and the JSON `schema` of its answer."""
+
+    def __init__(self, api: Api, body: Mapping[str, Any]) -> None:
+        self.api, self.body = api, body
+        self.messages = messages(body.get("messages"))
+        self._parts = parts(self.messages)
+        self.kinds = [part.get("type") for part in self._parts]
+        self.texts = texts(self.messages, self._parts)
+        self.tools = (body.get("tools") or body.get("functions")) if api == "chat" else None
+        wanted = body.get("response_format") if api == "chat" else None
+        self.schema = wanted if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema" else None
+
+    def letters(self) -> int:
+        """How long the texts of its messages are, and what a text completion goes between."""
+        return sum(map(len, self.texts)) + sum(map(len, prompts(self.body)))
+
+    def links(self) -> frozenset[str]:
+        """What parts of messages point to elsewhere, in place of bringing it: `file`, `https`, and `other`."""
+        if not self._parts:
+            return frozenset()
+        return frozenset(
+            "file" if kind == "file" else "https" if link.lower().startswith("https://") else "other"
+            for part, kind in zip(self._parts, self.kinds, strict=True)
+            for link in _links(part)
+        )
+
+    def read(self) -> tuple[str, ...]:
+        """The texts that a model reads in one go. Of several prompts or inputs that is the longest, since each has the
+        window to itself. Earlier thinking is left out, as it is for most models, and so are arrays of token numbers."""
+        if self.api == "chat":
+            return (*self.texts, *_called(self.messages))
+        given = self.body.get("prompt" if self.api == "completions" else "input")
+        several = [each for each in (given if isinstance(given, list) else [given]) if isinstance(each, str)]
+        suffix = self.body.get("suffix") if self.api == "completions" else None
+        return max(several, key=len, default=""), suffix if isinstance(suffix, str) else ""
+
+    def definitions(self) -> tuple[str, str]:
+        """(tools, schema of the answer) as JSON; empty for none."""
+        return _json(self.tools) if self.tools else "", _json(self.schema) if self.schema else ""
+
+    def size(self, counted: tuple[Counted, ...] = ()) -> Size:
+        """How large the request is, as far as that costs nothing; with what of it was counted."""
+        tools, schema = self.definitions()
+        return Size(
+            text=sum(map(_bytes, self.read())),
+            messages=len(self.messages) if self.api == "chat" else 0,
+            tools=_bytes(tools),
+            tool_count=len(self.tools) if isinstance(self.tools, list) else 0,
+            schema=_bytes(schema),
+            images=self.kinds.count("image_url"),
+            counted=counted,
+        )
+
+
 def messages(given: Any) -> list[Mapping[str, Any]]:
     """The messages that are some."""
     return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
@@ -20,17 +76,21 @@ def messages(given: Any) -> list[Mapping[str, Any]]:
 
 def parts(said: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The parts of messages whose contents are lists of them."""
-    contents = (message.get("content") for message in said)
-    return [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    contents = [content for message in said if isinstance(content := message.get("content"), list)]
+    return [part for content in contents for part in content if isinstance(part, dict)]
 
 
-def links(inside: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """What parts of messages point to elsewhere, in place of bringing it: `file`, `https`, and `other`."""
-    found = ((part.get("type"), link) for part in inside for link in _links(part))
-    return frozenset(
-        "file" if kind == "file" else "https" if link.lower().startswith("https://") else "other"
-        for kind, link in found
-    )
+def texts(said: Iterable[Mapping[str, Any]], inside: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The texts of messages: contents, and those of the parts `inside`."""
+    found = [message.get("content") for message in said] + [part.get("text") for part in inside]
+    return [each for each in found if isinstance(each, str)]
+
+
+def prompts(body: Mapping[str, Any]) -> list[str]:
+    """What a text completion goes between."""
+    prompt = body.get("prompt")
+    given = prompt if isinstance(prompt, list) else [prompt]
+    return [each for each in (*given, body.get("suffix")) if isinstance(each, str)]
 
 
 def _links(value: Any) -> Iterator[str]:
@@ -41,62 +101,6 @@ def _links(value: Any) -> Iterator[str]:
         yield from _links(inner) if name not in _SAID else ()
     for inner in value if isinstance(value, list) else ():
         yield from _links(inner)
-
-
-def texts(said: Iterable[Mapping[str, Any]], inside: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The texts of messages: contents, and those of the parts `inside`."""
-    for each, name in (*((message, "content") for message in said), *((part, "text") for part in inside)):
-        if isinstance(each.get(name), str):
-            yield each[name]
-
-
-def prompts(body: Mapping[str, Any]) -> Iterator[str]:
-    """What a text completion goes between."""
-    prompt = body.get("prompt")
-    for each in (*(prompt if isinstance(prompt, list) else (prompt,)), body.get("suffix")):
-        if isinstance(each, str):
-            yield each
-
-
-def asks_schema(body: Mapping[str, Any]) -> bool:
-    """Whether the answer is to follow a JSON schema."""
-    wanted = body.get("response_format")
-    return isinstance(wanted, Mapping) and wanted.get("type") == "json_schema"
-
-
-def read(api: Api, body: Mapping[str, Any]) -> tuple[str, ...]:
-    """The texts that a model reads in one go. Of several prompts or inputs that is the longest, since each has the
-    window to itself. Earlier thinking is left out, as it is for most models, and so are arrays of token numbers."""
-    if api == "chat":
-        said = messages(body.get("messages"))
-        return (*texts(said, parts(said)), *_called(said))
-    given = body.get("prompt" if api == "completions" else "input")
-    several = [each for each in (given if isinstance(given, list) else [given]) if isinstance(each, str)]
-    suffix = body.get("suffix") if api == "completions" else None
-    return max(several, key=len, default=""), suffix if isinstance(suffix, str) else ""
-
-
-def definitions(api: Api, body: Mapping[str, Any]) -> tuple[str, str]:
-    """(tools, schema of the answer) as JSON; empty for none."""
-    tools = (body.get("tools") or body.get("functions")) if api == "chat" else None
-    schema = body["response_format"] if api == "chat" and asks_schema(body) else None
-    return _json(tools) if tools else "", _json(schema) if schema else ""
-
-
-def size(api: Api, body: Mapping[str, Any], counted: tuple[Counted, ...] = ()) -> Size:
-    """How large a request is, as far as that costs nothing; with what of it was counted."""
-    tools, schema = definitions(api, body)
-    listed = (body.get("tools") or body.get("functions")) if tools else ()
-    said = messages(body.get("messages"))
-    return Size(
-        text=sum(map(_bytes, read(api, body))),
-        messages=len(said) if api == "chat" else 0,
-        tools=_bytes(tools),
-        tool_count=len(listed) if isinstance(listed, list) else 0,
-        schema=_bytes(schema),
-        images=sum(part.get("type") == "image_url" for part in parts(said)),
-        counted=counted,
-    )
 
 
 def _called(given: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scribe_router.contents import definitions, read
+from scribe_router.contents import Contents
 from scribe_router.exchange import Call
 from scribe_router.plan import Plan
 from scribe_router.policies.tokens import Counted, Encoding
@@ -57,7 +57,8 @@ _PACKAGED: Mapping[Encoding, tuple[str, str, str]] = {
 
 def counted(call: Call, wanted: Mapping[Encoding, int]) -> tuple[Counted, ...]:
     """The tokens of a call in the encodings that are `wanted`, each up to so many, where there is a vocabulary."""
-    texts, (tools, schema) = read(call.api, call.body), definitions(call.api, call.body)
+    inside = Contents(call.api, call.body)
+    texts, (tools, schema) = inside.read(), inside.definitions()
     found = []
     for encoding, enough in wanted.items():
         vocabulary = _vocabulary(encoding)

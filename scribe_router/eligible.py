@@ -2,7 +2,6 @@
 nothing remains. Pure."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from scribe_router.deployment import Deployment
@@ -16,6 +15,7 @@ from scribe_router.policies.residency import Place, ResidencyPolicy, misplaced
 from scribe_router.preflight import FITS, fit, unmet
 from scribe_router.principals import ANYWHERE, Demand
 from scribe_router.registry import Registry
+from scribe_router.values import value
 
 NEAREST = 3  # models that an error names which would take the request
 # What leaves a deployment out -> the error of a request for which nothing remains: its code, and its field.
@@ -37,7 +37,7 @@ DEMANDED = ("region", "retention", "covered")
 ASKED = ("vision", "tools", "json_schema", "audio", "window")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exclusion:
     """A deployment that was considered and left out: the rule's name, and the reason with its numbers."""
 
@@ -68,9 +68,13 @@ def outside(deployment: Deployment, demand: Demand, policy: ResidencyPolicy) -> 
     return misplaced(Place(deployment.region, deployment.retention, deployment.covered), demand)
 
 
-def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Registry) -> Exclusion | None:
-    """Why a deployment is left out, whatever the length of the request; None if it is not."""
-    if (never := _cannot(deployment, request) or outside(deployment, request.demand, registry.residency)) is not None:
+def exclusion(deployment: Deployment, request: Facts, registry: Registry) -> Exclusion | None:
+    """Why a deployment is left out, whatever the length of the request; None if it is not. A rule is asked only where
+    the request has what it is about: most have nothing."""
+    demand, residency = request.demand, registry.residency
+    anywhere = demand is ANYWHERE and not residency.on
+    never = _cannot(deployment, request) or (None if anywhere else outside(deployment, demand, residency))
+    if never is not None:
         return Exclusion(deployment.id, *never)
     if request.lane == "wire" and deployment.wire != "openai":
         return Exclusion(deployment.id, "lane", f"the wire lane was asked for, and it speaks {deployment.wire}")
@@ -80,22 +84,22 @@ def exclusion(deployment: Deployment, request: Facts, lane: Lane, registry: Regi
         return Exclusion(deployment.id, "feature", f"it thinks only when it is asked to, which is {OFF}")
     if deployment.lacks and (need := unmet(deployment, request)):
         return Exclusion(deployment.id, *need)
-    if not registry.features.fetch_urls and (fetching := _fetched(deployment, request, lane)):
+    if request.links and not registry.features.fetch_urls and (fetching := _fetched(deployment, request)):
         return Exclusion(deployment.id, "fetch", fetching)
     if registry.effort.strict and (lacking := _lacks(deployment, request)):
         return Exclusion(deployment.id, *lacking)
     if registry.routing.strict_search and (unsearched := _lacks_search(deployment, request)):
         return Exclusion(deployment.id, "search", unsearched)
-    if request.lane not in (None, lane):
+    if request.lane is not None and (lane := lane_of(deployment, request)) != request.lane:
         who = "text completions" if request.api == "completions" else "its tools"
         return Exclusion(deployment.id, "lane", f"the {request.lane} lane was asked for, and {who} need {lane}")
     return None
 
 
-def _fetched(deployment: Deployment, request: Facts, lane: Lane) -> str:
+def _fetched(deployment: Deployment, request: Facts) -> str:
     """Why LiteLLM would fetch here what a client points to; empty where the provider does it, or nobody."""
     passed_on = {"openai": {"https", "other"}, "anthropic": {"https", "file"}}.get(deployment.wire, set())
-    if lane == "wire" or request.links <= passed_on:
+    if request.links <= passed_on or lane_of(deployment, request) == "wire":
         return ""
     return "what a message points to would be fetched from here; send it as data:, or see fetch_urls in features.yaml"
 
@@ -141,7 +145,7 @@ def _takers(rule: str, excluded: Collection[Exclusion], request: Facts, registry
     every = sorted(registry.deployments.values(), key=lambda each: each.provider not in providers)
     able = (each for each in every if (each.window is not None if rule == "window" else rule in each.supports))
     fitting = (each for each in able if fit(each, request) == FITS)
-    serving = (each for each in fitting if exclusion(each, request, lane_of(each, request), registry) is None)
+    serving = (each for each in fitting if exclusion(each, request, registry) is None)
     yield from dict.fromkeys(each.model for each in serving)
 
 

@@ -1,11 +1,11 @@
 """What the planner looks at in a request. Knows a call's body; never what is configured for it."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
-from scribe_router.contents import asks_schema, links, messages, parts, prompts, size, texts
+from scribe_router.contents import Contents, parts, texts
 from scribe_router.exchange import Api, Call, Lane, Level, OptimizeFor
 from scribe_router.policies import residency
 from scribe_router.policies.effort import EffortPolicy
@@ -14,12 +14,13 @@ from scribe_router.policies.reasoning import CONTROLS, Asked, asked, asking, for
 from scribe_router.policies.routing import RoutingPolicy
 from scribe_router.policies.tokens import NO_SIZE, Counted, Size
 from scribe_router.principals import ANYWHERE, EVERYTHING, Demand, Grant
+from scribe_router.values import value
 
 _CAPS = ("max_completion_tokens", "max_tokens")
 _WISHES = get_args(OptimizeFor)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Facts:
     """What the planner looks at in a request. `letters` are those of its messages or its prompt, `size` is what takes
     room in a window, `task` is what its metadata says, or what the rules make of it; `cap` is the output cap
@@ -85,45 +86,51 @@ def facts(
     tokens that its texts have, as far as a tokenizer was asked. Raises `InvalidRequest` for a demand that is none."""
     body = call.body
     metadata, provider, wish = body.get("metadata"), body.get("provider"), body.get("optimize_for")
-    task = metadata.get("task") if isinstance(metadata, Mapping) else None
-    said = messages(body.get("messages"))
-    inside = parts(said)
-    kinds = [part.get("type") for part in inside]
-    caps, search = (body.get(name) for name in _CAPS), body.get("enable_search")
+    labels = metadata if isinstance(metadata, Mapping) else {}
+    task, search = labels.get("task"), body.get("enable_search")
+    inside = Contents(call.api, body)
     found = Facts(
         api=call.api,
         model=call.model,
         tools=bool(body.get("tools") or body.get("functions")),
         forces_tool=bool(body.get("tools")) and forced_tool(body) is not None,
-        images="image_url" in kinds,
-        audio="input_audio" in kinds,
-        links=links(inside) if call.api == "chat" else frozenset(),
-        json_schema=call.api == "chat" and asks_schema(body),
+        images="image_url" in inside.kinds,
+        audio="input_audio" in inside.kinds,
+        links=inside.links() if call.api == "chat" else frozenset(),
+        json_schema=inside.schema is not None,
         search=search if isinstance(search, bool) else None,
-        letters=sum(map(len, (*texts(said, inside), *prompts(body)))),
-        cap=next((each for each in caps if isinstance(each, int) and each > 0), None),
+        letters=inside.letters(),
+        cap=_cap(body),
         task=task if isinstance(task, str) else None,
         optimize_for=wish if wish in _WISHES else None,
         fallback_enabled=body.get("fallback_enabled") is not False,
         provider=call.options.provider or (provider if isinstance(provider, str) else None),
         lane=call.options.lane,
-        unit=_digest(_unit(call) or who),
+        unit=_digest(_unit(call, labels) or who),
         models=grant.models,
         demand=residency.asked(body, grant.demand),
-        size=size(call.api, body, counted),
+        size=inside.size(counted),
     )
     if found.task is None and routing.tasks:
-        found = replace(found, task=routing.task(found, _last_of_user(body.get("messages"))))
+        found = replace(found, task=routing.task(found, _last_of_user(inside.messages)))
     wish = asked(body, (), effort.chosen(found))
     return found if wish is None else replace(found, wish=wish)
 
 
-def _unit(call: Call) -> str:
+def _cap(body: Mapping[str, Any]) -> int | None:
+    for name in _CAPS:
+        given = body.get(name)
+        if isinstance(given, int) and given > 0:
+            return given
+    return None
+
+
+def _unit(call: Call, labels: Mapping[str, Any]) -> str:
     """What the request itself says that it belongs to; empty where it does not say."""
-    metadata = call.body.get("metadata")
-    named = metadata.get("experiment_unit") if isinstance(metadata, Mapping) else None
-    said = (named, call.options.user, call.body.get("user"))
-    return next((each for each in said if isinstance(each, str) and each), "")
+    for each in (labels.get("experiment_unit"), call.options.user, call.body.get("user")):
+        if isinstance(each, str) and each:
+            return each
+    return ""
 
 
 def _digest(unit: str) -> str:
@@ -131,6 +138,6 @@ def _digest(unit: str) -> str:
     return hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if unit else ""
 
 
-def _last_of_user(given: Any) -> str:
-    last = [each for each in messages(given) if each.get("role") == "user"][-1:]
+def _last_of_user(said: Sequence[Mapping[str, Any]]) -> str:
+    last = [each for each in said if each.get("role") == "user"][-1:]
     return "\n".join(texts(last, parts(last)))

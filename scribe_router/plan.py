@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain as joined
 from math import ceil
+from operator import attrgetter
 from types import MappingProxyType
 
 from scribe_router.chains import alone, pairs
@@ -23,10 +24,11 @@ from scribe_router.policies.prices import bound
 from scribe_router.policies.routing import WEIGHTED, in_order
 from scribe_router.policies.strategies import IDLE, Ask, Load, Option
 from scribe_router.policies.tokens import Counted, Encoding
-from scribe_router.preflight import fit
+from scribe_router.preflight import FITS, fit
 from scribe_router.principals import ANYWHERE, LOCAL, Demand, Principal
 from scribe_router.registry import Registry
 from scribe_router.requested import SHOWN, asked_name, demand_of, permitted_name, without_mode
+from scribe_router.values import value
 
 CHAINS = {
     None: "fallback",
@@ -36,7 +38,7 @@ CHAINS = {
 LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rests on bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Snapshot:
     """The state that a plan depends on: the day, the seed that decides between equals, what was seen of deployments
     lately, by id, how often each name was planned for, at the moment `now` the circuits that are not as they began, and
@@ -52,7 +54,7 @@ class Snapshot:
     full: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Candidate:
     """A deployment that may serve the request. `via` is the way that led to it, `window` is in tokens; `fallback` says
     that it does not belong to what was asked for, `early` that its circuit is open, and so is every other. `score` is
@@ -69,7 +71,7 @@ class Candidate:
     early: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plan:
     """Candidates in order, and those that only a context or content failure opens; with what it was made from. `auto`
     is what a reasoning effort of that name means for this request, `strategy` what ordered the first candidates,
@@ -143,7 +145,7 @@ def plan(request: Facts, registry: Registry, snapshot: Snapshot) -> Plan:
     early = {each.deployment for each in candidates if each.early}
     return Plan(
         facts=request,
-        snapshot=planner.looked_at(each.deployment for each in candidates),
+        snapshot=planner.looked_at(candidates),
         requested=name,
         model=target,
         candidates=candidates,
@@ -193,10 +195,11 @@ class _Planner:
         self.too_small = self.all_too_small = False
         self._open: dict[str, Candidate] = {}
 
-    def looked_at(self, candidates: Iterable[str]) -> Snapshot:
+    def looked_at(self, candidates: Iterable[Candidate]) -> Snapshot:
         """The part of the snapshot that the plan was made from, and those of the candidates that are full."""
-        full = {each: self.snapshot.full[each] for each in candidates if each in self.snapshot.full}
-        return replace(self.snapshot, load=self.load, turns=self.turns, circuits=self.circuits, full=full)
+        was, names = self.snapshot, [each.deployment for each in candidates]
+        full = {each: was.full[each] for each in names if each in was.full}
+        return Snapshot(was.today, was.seed, self.load, self.turns, was.now, self.circuits, full)
 
     def primary(self, name: str, exposure: Exposure | None) -> list[Candidate]:
         """The candidates behind what was asked for; those of the preferred provider first. In an experiment those of
@@ -218,7 +221,7 @@ class _Planner:
         return first + (self._preferring(rest) if self.request.fallback_enabled else [])
 
     def _preferring(self, found: Iterable[Candidate]) -> list[Candidate]:
-        return sorted(found, key=lambda each: bool(self.request.provider) and not self._preferred(each))
+        return sorted(found, key=lambda each: not self._preferred(each)) if self.request.provider else [*found]
 
     def _preferred(self, candidate: Candidate) -> bool:
         return self.registry.deployment(candidate.deployment).provider == self.request.provider
@@ -243,13 +246,15 @@ class _Planner:
         unless an empty list says that there are no fallbacks.
         """
         table = self.registry.fallbacks.get(kind)
+        last_resort = self.registry.last_resort if kind is None and self.request.api == "chat" else ()
+        if not table and not last_resort:
+            return ()
         seen = {each.deployment for each in primary} if kind is None else set[str]()
         found = [
             candidate
             for source, target in (pairs(self.registry, name, table) if table else ())
             for candidate in self._behind(target, f"{CHAINS[kind]} of {source}", seen, fallback=True)
         ]
-        last_resort = self.registry.last_resort if kind is None and self.request.api == "chat" else ()
         if last_resort and not alone(self.registry, name):
             for target in last_resort:
                 found += self._behind(target, "last resort", seen, fallback=True)
@@ -260,32 +265,35 @@ class _Planner:
         target = self.registry.resolve(name)
         if target in self.registry.groups:
             via = f"{via}, group {target}" if via else f"group {target}"
-        found = {each.id: each for tier in self._drawn(target) for each in tier if each.id not in seen}
-        seen |= set(found)
-        lanes = {identity: lane_of(each, self.request) for identity, each in found.items()}
-        usable = [each for identity, each in found.items() if self._may_serve(each, lanes[identity])]
-        way = via or f"model {target}"
-        for each, score in self._ordered(name, target, usable):
-            mode = each.modes.chosen(self.mode, self.request.optimize_for)
-            candidate = Candidate(each.id, each.model, lanes[each.id], way, each.window, fallback, score, mode)
-            circuit = self.snapshot.circuits.get(each.id)
+        way, request, circuits = via or f"model {target}", self.request, self.snapshot.circuits
+        for each, score in self._ordered(name, target, self._usable(target, seen)):
+            lane, mode = lane_of(each, request), each.modes.chosen(self.mode, request.optimize_for)
+            candidate = Candidate(each.id, each.model, lane, way, each.window, fallback, score, mode)
+            circuit = circuits.get(each.id)
             let_through = candidate if circuit is None else self._let_through(candidate, circuit)
             if let_through is not None:
                 yield let_through
 
-    def _drawn(self, target: str) -> Iterator[list[Deployment]]:
-        """The deployments behind a model or group, tier by tier, each as its orders and weights and the seed say."""
-        return (in_order(tier, self.snapshot.seed) for tier in self.registry.tiers(target))
-
-    def _may_serve(self, deployment: Deployment, lane: Lane) -> bool:
-        reason = exclusion(deployment, self.request, lane, self.registry) or self._beyond(deployment)
-        if reason is not None:
-            self.excluded[deployment.id] = reason
-        return reason is None
+    def _usable(self, target: str, seen: set[str]) -> list[Deployment]:
+        """The deployments behind a model or group that may serve, tier by tier, each as its orders and weights and the
+        seed say."""
+        usable = []
+        for tier in self.registry.tiers(target):
+            for each in in_order(tier, self.snapshot.seed):
+                if each.id not in seen:
+                    seen.add(each.id)
+                    reason = exclusion(each, self.request, self.registry) or self._beyond(each)
+                    if reason is None:
+                        usable.append(each)
+                    else:
+                        self.excluded[each.id] = reason
+        return usable
 
     def _beyond(self, deployment: Deployment) -> Exclusion | None:
         """Why the request does not fit into a window; where that takes a tokenizer, that is noted."""
         found = fit(deployment, self.request)
+        if found is FITS:
+            return None
         if found.encoding is not None:
             self.uncounted[found.encoding] = max(found.enough, self.uncounted.get(found.encoding, 0))
         return Exclusion(deployment.id, "window", found.too_long) if found.too_long else None
@@ -296,8 +304,8 @@ class _Planner:
         named = self.registry.strategy(name, self.request.optimize_for)
         if named == WEIGHTED:
             return ((each, "") for each in drawn)
-        known = sorted(drawn, key=lambda each: each.id)
-        scores = self.registry.strategies[named]([self._option(each) for each in known], self._ask(target))
+        known = sorted(drawn, key=attrgetter("id"))
+        scores = self.registry.strategies[named](self._options(known), self._ask(target))
         scored = {each.id: score for each, score in zip(known, scores, strict=True)}
         return ((each, scored[each.id].shown) for each in sorted(drawn, key=lambda each: scored[each.id].value))
 
@@ -306,18 +314,22 @@ class _Planner:
         self.turns[target] = self.snapshot.turns.get(target, 0)
         return Ask(routing.weighs(request.task, request.optimize_for), self.turns[target])
 
-    def _option(self, each: Deployment) -> Option:
-        """A deployment as strategies see it, with what this request could cost there at about so many tokens."""
-        tokens = self.request.letters // LETTERS_OF_A_TOKEN + 1
-        cap = self.request.cap or each.default_output_cap
-        most = None if each.price is None else bound(each.price, tokens, cap)
-        self.load[each.id] = self.snapshot.load.get(each.id, IDLE)
-        return Option(each.id, each.model, each.weight, most, self.load[each.id], each.abilities)
+    def _options(self, known: list[Deployment]) -> list[Option]:
+        """The deployments as strategies see them, with what this request could cost at each."""
+        tokens, cap, loads = self.request.letters // LETTERS_OF_A_TOKEN + 1, self.request.cap, self.snapshot.load
+        found = []
+        for each in known:
+            most = None if each.price is None else bound(each.price, tokens, cap or each.default_output_cap)
+            self.load[each.id] = load = loads.get(each.id, IDLE)
+            found.append(Option(each.id, each.model, each.weight, most, load, each.abilities))
+        return found
 
     def _let_through(self, candidate: Candidate, circuit: Circuit) -> Candidate | None:
         """The candidate, unless its circuit is in the way; the others stay in the order that they have."""
         now = self.snapshot.now
         self.circuits[candidate.deployment] = circuit
+        if not circuit.in_the_way(now):
+            return candidate
         if rest := circuit.resting(now):
             candidate = replace(candidate, via=f"{candidate.via}; at its provider's rate limit for {ceil(rest)} s")
         if circuit.blocked(now):

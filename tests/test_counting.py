@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scribe_router import counting
-from scribe_router.contents import size
+from scribe_router.contents import Contents
 from scribe_router.counting import PIECE, counted, pieces
 from scribe_router.exchange import Api, Call
 from scribe_router.policies.tokens import Counted, Size
@@ -150,4 +150,4 @@ CALLED = {"role": "assistant", "content": None, "tool_calls": [{"function": {"na
     ],
 )
 def test_what_takes_room(api: Api, body: dict[str, Any], expected: Size) -> None:
-    assert size(api, body) == expected
+    assert Contents(api, body).size() == expected

@@ -62,6 +62,7 @@ RULES = [
             "scribe_router.policies.schema",
             "scribe_router.policies.mcp",
             "scribe_router.policies.quirks",  # rows of providers.yaml
+            "scribe_router.values",
             "scribe_router.policies.addresses",  # what access.yaml and a key say of networks
             "scribe_router.policies.signing",  # what a key is signed with
             "scribe_router.patterns",

@@ -1,7 +1,7 @@
 """Who may call, and what it may: `policies/access.yaml`. Absent, only loopback may, as the principal `local`."""
 
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -116,9 +116,9 @@ def may_explain(principal: Principal) -> bool:
     return may_set(principal.grant, EXPLAIN)
 
 
-def may_use(models: Iterable[str], *names: str) -> bool:
+def may_use(models: Collection[str], *names: str) -> bool:
     """Whether one of the names of a model is among `models`, patterns with at most one `*`."""
-    return any(_matches(pattern, name) for pattern in models for name in names)
+    return "*" in models or any(_matches(pattern, name) for pattern in models for name in names)
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -68,6 +68,10 @@ class Circuit:
         """Whether nothing may be sent: the pause is not over, or a probe is under way."""
         return self.opened is not None and (self.probing or now < self.until)
 
+    def in_the_way(self, now: float) -> bool:
+        """Whether a plan has anything to say of it: it is blocked, or it rests."""
+        return self.opened is not None or self.rest > now
+
     def wait(self, now: float) -> float:
         """Seconds until it is worth another look."""
         return max(self.until - now, POLL_SECONDS)

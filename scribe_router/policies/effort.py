@@ -40,4 +40,7 @@ class EffortPolicy(Shape):
 
     def chosen(self, traits: Traits) -> Level | None:
         """What `auto` means for a request; None where no rule holds: it is left to the model."""
-        return next((rule.effort for rule in self.auto if rule.holds(traits)), None)
+        for rule in self.auto:
+            if rule.holds(traits):
+                return rule.effort
+        return None

@@ -4,7 +4,7 @@ Knows rates and token counts, never where a rate was read or what a limit is.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -27,17 +27,17 @@ class Rates:
     cache_write: int
     cache_write_1h: int
     reasoning: int
+    dearest_input: int = field(init=False, repr=False, compare=False)
+    dearest_output: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def dearest_input(self) -> int:
-        return max(self.input, self.cache_read, self.cache_write, self.cache_write_1h)
-
-    @property
-    def dearest_output(self) -> int:
-        return max(self.output, self.reasoning)
+    def __post_init__(self) -> None:
+        """Every plan that looks at prices asks for the dearest of each deployment."""
+        dearest_input = max(self.input, self.cache_read, self.cache_write, self.cache_write_1h)
+        object.__setattr__(self, "dearest_input", dearest_input)
+        object.__setattr__(self, "dearest_output", max(self.output, self.reasoning))
 
 
-_FIELDS = tuple(field.name for field in fields(Rates))
+_FIELDS = tuple(each.name for each in fields(Rates) if each.init)
 Tiers = tuple[tuple[int, Rates], ...]
 
 
@@ -231,9 +231,10 @@ def affordable_cap(price: Price, input_ceiling: int, amount: int, n: int = 1) ->
 
 
 def _dearest(price: Price, input_ceiling: int) -> tuple[int, int]:
-    dearest_input = dearest_output = 0
-    for above, rates in price.tiers:
-        if input_ceiling > above or above == 0:
+    (_, first), *dearer = price.tiers
+    dearest_input, dearest_output = first.dearest_input, first.dearest_output
+    for above, rates in dearer:
+        if input_ceiling > above:
             dearest_input = max(dearest_input, rates.dearest_input)
             dearest_output = max(dearest_output, rates.dearest_output)
     return dearest_input, dearest_output

@@ -5,6 +5,7 @@ what is not known of a place counts as not so.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -48,7 +49,7 @@ class ResidencyPolicy(Shape):
     hipaa: bool = False
     names: dict[str, Required] = Field(default_factory=dict)
 
-    @property
+    @cached_property
     def on(self) -> bool:
         return self.hipaa or bool(self.names)
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from math import inf
+from operator import itemgetter
 from typing import Annotated, Protocol, TypeVar
 
 from pydantic import Field
@@ -94,7 +95,10 @@ class RoutingPolicy(Shape):
 
     def chosen(self, traits: Traits) -> str | None:
         """What serves the model `auto` for a request; None where no rule holds."""
-        return next((each.model for each in self.auto if each.holds(traits)), None)
+        for rule in self.auto:
+            if rule.holds(traits):
+                return rule.model
+        return None
 
 
 class Weighted(Protocol):
@@ -112,6 +116,8 @@ W = TypeVar("W", bound=Weighted)
 def in_order(deployments: Sequence[W], seed: int) -> list[W]:
     """The deployments of one tier: lower `order` first, equal ones in an order drawn by `weight`: one with 9 stands
     before one with 1 in nine of ten draws. A weight of zero goes last within its order."""
+    if len(deployments) < 2:
+        return [*deployments]
     draw = random.Random(seed)  # noqa: S311  (spreads load, guards nothing)
     keyed = [(each.order, draw.expovariate(each.weight) if each.weight > 0 else inf, each) for each in deployments]
-    return [each for _, _, each in sorted(keyed, key=lambda item: item[:2])]
+    return [each for _, _, each in sorted(keyed, key=itemgetter(0, 1))]

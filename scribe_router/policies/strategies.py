@@ -9,11 +9,12 @@ keep the order that the configuration gives them. A package registers its own un
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
+from operator import mul
 from typing import NamedTuple
 
 from scribe_router.money import usd
+from scribe_router.values import value
 
 TYPICAL_OUTPUT = 256  # tokens after which an answer counts as received, when deployments are compared by speed
 UNKNOWN = 5.0  # of ten: an ability that nobody wrote down
@@ -26,7 +27,7 @@ class Score(NamedTuple):
     shown: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Load:
     """What was seen of a deployment lately: requests in flight, seconds to its first token and tokens per second after
     it (None: not seen)."""
@@ -47,7 +48,7 @@ class Load:
 IDLE = Load()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Option:
     """A deployment to choose. `bound` is about the most that the request can cost here, in nano-dollars (None: no
     price), `abilities` are numbers from 0 to 10 by name."""
@@ -60,7 +61,7 @@ class Option:
     abilities: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     """What the request brings to the choice: how much each ability `weighs`, and the `turn` of its name in a round."""
 
@@ -88,7 +89,8 @@ def weighted(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
 def round_robin(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
     """Each in turn."""
     count = len(options)
-    return [Score((place - ask.turn) % count, f"turn {ask.turn % count + 1} of {count}") for place in range(count)]
+    shown = f"turn {ask.turn % count + 1} of {count}" if count else ""
+    return [Score((place - ask.turn) % count, shown) for place in range(count)]
 
 
 @strategy
@@ -122,26 +124,31 @@ def least_busy(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
 def capability(options: Sequence[Option], ask: Ask) -> Sequence[Score]:
     """The best mean of the abilities that weigh for the task. `cost` is worked out of this request's bounds, `speed` of
     what was seen, where anything was; the rest are the numbers of `policies/capabilities.yaml`."""
-    total = sum(ask.weighs.values()) or 1.0
-    bounds = [each.bound for each in options if each.bound is not None]
-    times = [seconds for each in options if (seconds := each.load.seconds) is not None]
-    least, shortest = min(bounds, default=0), min(times, default=0.0)
-    seen = [_abilities(each, least, shortest) for each in options]
-    means = [sum(each.get(name, UNKNOWN) * weight for name, weight in ask.weighs.items()) / total for each in seen]
-    return [Score(-mean, f"{mean:.1f} of 10 ({_words(each, ask)})") for mean, each in zip(means, seen, strict=True)]
+    weights = [*ask.weighs.values()]
+    total = sum(weights) or 1.0
+    columns = [_ability(name, options) for name in ask.weighs]
+    shown = "%.1f of 10 (" + ", ".join(name.replace("%", "%%") + " %.1f" for name in ask.weighs) + ")"
+    scores = []
+    for _, *seen in zip(options, *columns, strict=True):
+        mean = sum(map(mul, seen, weights)) / total
+        scores.append(Score(-mean, shown % (mean, *seen)))
+    return scores
 
 
-def _abilities(option: Option, least: int, shortest: float) -> Mapping[str, float]:
-    cost = 0.0 if option.bound is None else _share(least, option.bound)
-    seconds = option.load.seconds
-    speed = {} if seconds is None else {"speed": _share(shortest, seconds)}
-    return {**option.abilities, "cost": cost, **speed}
+def _ability(name: str, options: Sequence[Option]) -> Sequence[float]:
+    """What each option has of an ability, from 0 to 10."""
+    if name == "cost":
+        bounds = [each.bound for each in options]
+        least = min([each for each in bounds if each is not None], default=0)
+        return [0.0 if each is None else _share(least, each) for each in bounds]
+    known = [each.abilities.get(name, UNKNOWN) for each in options]
+    if name != "speed":
+        return known
+    times = [each.load.seconds for each in options]
+    shortest = min([each for each in times if each is not None], default=0.0)
+    return [said if seen is None else _share(shortest, seen) for said, seen in zip(known, times, strict=True)]
 
 
 def _share(best: float, own: float) -> float:
     """Ten for the best, five for what takes twice as much."""
     return 10.0 if own <= best else 10.0 * best / own
-
-
-def _words(abilities: Mapping[str, float], ask: Ask) -> str:
-    return ", ".join(f"{name} {abilities.get(name, UNKNOWN):.1f}" for name in ask.weighs)

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, RootModel
 
 from scribe_router.policies.schema import OfModels, fitting
+from scribe_router.values import value
 
 Encoding = Literal["o200k_base", "cl100k_base"]
 # Providers write the definitions of tools anew, in fewer tokens than their JSON has: of theirs, for one of the JSON.
@@ -65,7 +66,7 @@ class Counted:
     end: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Size:
     """What takes room in a window: bytes (UTF-8) of the texts, of the definitions of `tools`, of the `schema` of the
     answer; how many `messages`, tools and `images`; and what of it has been `counted`, in which encodings."""
