@@ -13,8 +13,8 @@ from scribe_router.counters import Allowance, Draw
 from scribe_router.deployment import Deployment
 from scribe_router.errors import RateLimitExceeded
 from scribe_router.exchange import Attempt, Exchange, Reached
-from scribe_router.plan import LETTERS_OF_A_TOKEN
 from scribe_router.policies.limits import LimitsPolicy, Scope, draws
+from scribe_router.policies.tokens import LETTERS_OF_A_TOKEN
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.windows import Taken, Windows
 from scribe_router.upstream.shape import Shaped, default_cap

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain as joined
 from math import ceil
-from operator import attrgetter
 from types import MappingProxyType
 
 from scribe_router.chains import alone, pairs
@@ -18,11 +17,11 @@ from scribe_router.eligible import Exclusion, exclusion, lane_of, nothing_left, 
 from scribe_router.errors import CircuitOpen
 from scribe_router.exchange import Call, Category, Exposure, Lane, Level
 from scribe_router.facts import Facts, allowed, facts
+from scribe_router.ordering import Ordering
 from scribe_router.policies.breaker import Circuit
 from scribe_router.policies.experiments import EXPERIMENT
-from scribe_router.policies.prices import bound
 from scribe_router.policies.routing import WEIGHTED, in_order
-from scribe_router.policies.strategies import IDLE, Ask, Load, Option
+from scribe_router.policies.strategies import Load
 from scribe_router.policies.tokens import Counted, Encoding
 from scribe_router.preflight import FITS, fit
 from scribe_router.principals import ANYWHERE, LOCAL, Demand, Principal
@@ -35,7 +34,6 @@ CHAINS = {
     Category.CONTEXT_LENGTH: "context-window fallback",
     Category.CONTENT_POLICY: "content-policy fallback",
 }
-LETTERS_OF_A_TOKEN = 4  # of English; only to compare prices, since a limit rests on bytes
 
 
 @value
@@ -188,8 +186,7 @@ class _Planner:
     def __init__(self, request: Facts, registry: Registry, snapshot: Snapshot, mode: str | None) -> None:
         self.request, self.registry, self.snapshot, self.mode = request, registry, snapshot, mode
         self.excluded: dict[str, Exclusion] = {}
-        self.load: dict[str, Load] = {}
-        self.turns: dict[str, int] = {}
+        self._ordering = Ordering(request, registry, snapshot.load, snapshot.turns)
         self.circuits: dict[str, Circuit] = {}
         self.uncounted: dict[Encoding, int] = {}
         self.too_small = self.all_too_small = False
@@ -199,7 +196,7 @@ class _Planner:
         """The part of the snapshot that the plan was made from, and those of the candidates that are full."""
         was, names = self.snapshot, [each.deployment for each in candidates]
         full = {each: was.full[each] for each in names if each in was.full}
-        return Snapshot(was.today, was.seed, self.load, self.turns, was.now, self.circuits, full)
+        return Snapshot(was.today, was.seed, self._ordering.load, self._ordering.turns, was.now, self.circuits, full)
 
     def primary(self, name: str, exposure: Exposure | None) -> list[Candidate]:
         """The candidates behind what was asked for; those of the preferred provider first. In an experiment those of
@@ -266,7 +263,7 @@ class _Planner:
         if target in self.registry.groups:
             via = f"{via}, group {target}" if via else f"group {target}"
         way, request, circuits = via or f"model {target}", self.request, self.snapshot.circuits
-        for each, score in self._ordered(name, target, self._usable(target, seen)):
+        for each, score in self._ordering.of(name, target, self._usable(target, seen)):
             lane, mode = lane_of(each, request), each.modes.chosen(self.mode, request.optimize_for)
             candidate = Candidate(each.id, each.model, lane, way, each.window, fallback, score, mode)
             circuit = circuits.get(each.id)
@@ -297,32 +294,6 @@ class _Planner:
         if found.encoding is not None:
             self.uncounted[found.encoding] = max(found.enough, self.uncounted.get(found.encoding, 0))
         return Exclusion(deployment.id, "window", found.too_long) if found.too_long else None
-
-    def _ordered(self, name: str, target: str, drawn: list[Deployment]) -> Iterable[tuple[Deployment, str]]:
-        """The deployments as the name's strategy puts them, each with what its place rests on. It sees them in the
-        order of their names; equal ones stay as they were drawn."""
-        named = self.registry.strategy(name, self.request.optimize_for)
-        if named == WEIGHTED:
-            return ((each, "") for each in drawn)
-        known = sorted(drawn, key=attrgetter("id"))
-        scores = self.registry.strategies[named](self._options(known), self._ask(target))
-        scored = {each.id: score for each, score in zip(known, scores, strict=True)}
-        return ((each, scored[each.id].shown) for each in sorted(drawn, key=lambda each: scored[each.id].value))
-
-    def _ask(self, target: str) -> Ask:
-        request, routing = self.request, self.registry.routing
-        self.turns[target] = self.snapshot.turns.get(target, 0)
-        return Ask(routing.weighs(request.task, request.optimize_for), self.turns[target])
-
-    def _options(self, known: list[Deployment]) -> list[Option]:
-        """The deployments as strategies see them, with what this request could cost at each."""
-        tokens, cap, loads = self.request.letters // LETTERS_OF_A_TOKEN + 1, self.request.cap, self.snapshot.load
-        found = []
-        for each in known:
-            most = None if each.price is None else bound(each.price, tokens, cap or each.default_output_cap)
-            self.load[each.id] = load = loads.get(each.id, IDLE)
-            found.append(Option(each.id, each.model, each.weight, most, load, each.abilities))
-        return found
 
     def _let_through(self, candidate: Candidate, circuit: Circuit) -> Candidate | None:
         """The candidate, unless its circuit is in the way; the others stay in the order that they have."""

@@ -77,6 +77,7 @@ RULES = [
             ("what stands in for what is a pure question", "chains.py"),
             ("what a body holds is a pure question", "contents.py"),
             ("the planner is pure", "plan.py"),
+            ("the order of deployments is a pure question", "ordering.py"),
             ("what a request is at its arrival rests on the registry alone", "arrival.py"),
             ("the walk is pure", "walk.py"),
             ("how rounds are put together is a pure question", "tools/turns.py"),

@@ -15,6 +15,7 @@ from scribe_router.policies.schema import OfModels, fitting
 from scribe_router.values import value
 
 Encoding = Literal["o200k_base", "cl100k_base"]
+LETTERS_OF_A_TOKEN = 4  # of English; to compare and to meter, since a limit of money rests on bytes
 # Providers write the definitions of tools anew, in fewer tokens than their JSON has: of theirs, for one of the JSON.
 TOOLS_LEAST, TOOLS_USUAL = 0.3, 0.7
 
