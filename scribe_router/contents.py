@@ -25,22 +25,27 @@ def parts(said: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def links(inside: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """What parts of messages point to elsewhere, in place of bringing it: `file`, `https`, and `other`."""
-    found = ((part.get("type"), link) for part in inside for link in _links(part))
+    """What parts of messages point to elsewhere, in place of bringing it: `file` by its id, `data` where its bytes
+    belong, else `https` and `other`."""
+    found = ((part.get("type"), name, link) for part in inside for name, link in _links(part))
     return frozenset(
-        "file" if kind == "file" else "https" if link.lower().startswith("https://") else "other"
-        for kind, link in found
-    )
+        "data" if name == "file_data"
+        else "file" if kind == "file"
+        else "https" if link.lower().startswith("https://")
+        else "other"
+        for kind, name, link in found
+    )  # fmt: skip
 
 
-def _links(value: Any) -> Iterator[str]:
-    """The texts that hold an address, wherever they are; LiteLLM finds one in the middle of a text too."""
-    if isinstance(value, str) and "://" in value:
-        yield value
-    for name, inner in value.items() if isinstance(value, Mapping) else ():
-        yield from _links(inner) if name not in _SAID else ()
+def _links(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The texts that hold an address, wherever they are, each with its name; LiteLLM finds one in the middle of a text
+    too, and takes the tabs out of one before it asks."""
+    if isinstance(value, str) and (":/" in value or value[:5].lower() in ("http:", "https")):
+        yield name, value
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        yield from _links(inner, key) if key not in _SAID or not isinstance(inner, str) else ()
     for inner in value if isinstance(value, list) else ():
-        yield from _links(inner)
+        yield from _links(inner, name)
 
 
 def texts(said: Iterable[Mapping[str, Any]], inside: Iterable[Mapping[str, Any]]) -> Iterator[str]:
