@@ -32,13 +32,14 @@ class Contents:
         return sum(map(len, self.texts)) + sum(map(len, prompts(self.body)))
 
     def links(self) -> frozenset[str]:
-        """What parts of messages point to elsewhere, in place of bringing it: `file`, `https`, and `other`."""
+        """What parts of messages point to elsewhere, in place of bringing it: `file` by its id, `data` where its bytes
+        belong, else `https` and `other`."""
         if not self._parts:
             return frozenset()
         return frozenset(
-            "file" if kind == "file" else "https" if link.lower().startswith("https://") else "other"
+            _aimed(kind, name, link)
             for part, kind in zip(self._parts, self.kinds, strict=True)
-            for link in _links(part)
+            for name, link in _links(part)
         )
 
     def read(self) -> tuple[str, ...]:
@@ -93,14 +94,23 @@ def prompts(body: Mapping[str, Any]) -> list[str]:
     return [each for each in (*given, body.get("suffix")) if isinstance(each, str)]
 
 
-def _links(value: Any) -> Iterator[str]:
-    """The texts that hold an address, wherever they are; LiteLLM finds one in the middle of a text too."""
-    if isinstance(value, str) and "://" in value:
-        yield value
-    for name, inner in value.items() if isinstance(value, Mapping) else ():
-        yield from _links(inner) if name not in _SAID else ()
+def _aimed(kind: Any, name: str, link: str) -> str:
+    if name == "file_data":
+        return "data"
+    if kind == "file":
+        return "file"
+    return "https" if link.lower().startswith("https://") else "other"
+
+
+def _links(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The texts that hold an address, wherever they are, each with its name; LiteLLM finds one in the middle of a text
+    too, and takes the tabs out of one before it asks."""
+    if isinstance(value, str) and (":/" in value or value[:5].lower() in ("http:", "https")):
+        yield name, value
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        yield from _links(inner, key) if key not in _SAID or not isinstance(inner, str) else ()
     for inner in value if isinstance(value, list) else ():
-        yield from _links(inner)
+        yield from _links(inner, name)
 
 
 def _called(given: Iterable[Mapping[str, Any]]) -> Iterator[str]:

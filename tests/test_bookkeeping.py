@@ -147,6 +147,33 @@ def test_a_release_is_audited(run: Run) -> None:
     assert "eve" in run("releases").output, "it outlives the row"
 
 
+def test_what_changes_the_books_is_in_the_audit_log(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for each change, none for what only looks, and none for what was refused."""
+    monkeypatch.setenv("LOGNAME", "ann")
+    tamper(folder)
+    run("rebuild")
+    run("sweep")
+    run("release", "lost", "silent", "--by", "eve", "--reason", "not\non it")
+    run("release", "dead", "--reason", "nor this one")
+    month = datetime.now(UTC).strftime("%Y-%m-01")
+    run("retain", "--before", month)
+    run("release", "lost", "--reason", "again", exits=1)
+    run("retain", "--before", "2999-01-01", exits=1)
+    for command in ("check", "export", "doubtful", "releases"):
+        run(command)
+
+    text = (folder / ".scribe" / "audit.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all(abs(datetime.fromisoformat(line.pop("time")).timestamp() - time.time()) < 600 for line in lines)
+    shared = {"address": "command line", "outcome": "done"}
+    assert lines == [
+        {"actor": "ann", "act": "ledger.rebuild", **shared, "counters": 1},
+        {"actor": "eve", "act": "ledger.release", **shared, "attempts": ["lost", "silent"], "reason": "not\non it"},
+        {"actor": "ann", "act": "ledger.release", **shared, "attempts": ["dead"], "reason": "nor this one"},
+        {"actor": "ann", "act": "ledger.retain", **shared, "before": month, "rows": 4},
+    ]
+
+
 def test_where_there_is_no_ledger(run: Run, folder: Path) -> None:
     for name in folder.glob("l.sqlite3*"):
         if name.is_file():

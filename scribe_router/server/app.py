@@ -91,7 +91,9 @@ def _app(router: Router, **options: Any) -> FastAPI:
             response.headers.append(name, value)
         return response
 
-    app = FastAPI(title="scribe_router", version=__version__, docs_url=None, redoc_url=None, **options)
+    # With redirects a slash too many would send a client to whatever its `Host` says.
+    options = {"docs_url": None, "redoc_url": None, "redirect_slashes": False, **options}
+    app = FastAPI(title="scribe_router", version=__version__, **options)
     app.add_exception_handler(RequestError, refuse)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(ClientGone, _nobody)

@@ -1,6 +1,6 @@
 """Clocks of a connection that uvicorn lacks: for a request's head, and for a body that nobody waits for any more.
 
-A body that is waited for has its clock in `body`.
+A body that is waited for has its clock in `body`. Upgrades are passed over in silence.
 """
 
 import asyncio
@@ -32,6 +32,20 @@ class TimedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; where its request is answered already, in part or in whole, only hang up. uvicorn
+        answers twice, which is a fault in the log that any stranger can write."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        super().send_400_response(msg)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Not a word: anybody could fill the log with uvicorn's two lines, and some clients offer HTTP/2 each time."""
 
     def _watch(self) -> None:
         theirs = self.conn.their_state

@@ -29,6 +29,7 @@ from scribe_router.stores.nonces import Nonces
 
 MOST_HEADERS = 100  # their size has a limit where they are parsed, 64 KiB
 OPEN = ("/health/live", "/health/ready")
+TWO_LENGTHS = "two_lengths"
 FORWARDED = get_args(Forwarding)
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _NOBODY = Audit(None)
@@ -55,15 +56,15 @@ class Guard:
         if scope["type"] == "http":
             receive = in_time(receive)
             headers = Headers(scope=scope)
-            if scope["path"] not in OPEN:
-                try:
-                    _demand_few(scope)
+            try:
+                _demand_sound(headers)
+                if scope["path"] not in OPEN:
                     receive = await self._admit(scope, headers, receive)
-                except RequestError as refusal:
-                    await refused(self._audit, scope, refusal, key_id=self._identity(headers))(scope, receive, send)
-                    return
-                except ClientGone:
-                    return
+            except RequestError as refusal:
+                await refused(self._audit, scope, refusal, key_id=self._identity(headers))(scope, receive, send)
+                return
+            except ClientGone:
+                return
         await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
@@ -153,10 +154,13 @@ def _demand_address(allowed: tuple[str, ...], origin: Address | None, why: str) 
         raise PermissionDenied(why, code="address_not_allowed")
 
 
-def _demand_few(scope: Scope) -> None:
-    if len(scope["headers"]) > MOST_HEADERS:
+def _demand_sound(headers: Headers) -> None:
+    if len(headers.raw) > MOST_HEADERS:
         text = f"the request has more than {MOST_HEADERS} headers"
         raise InvalidRequest(text, code="too_many_headers", status=431)
+    if "transfer-encoding" in headers and "content-length" in headers:
+        # A proxy in front that goes by the other one would take what follows for somebody else's request.
+        raise InvalidRequest("the request says twice how long its body is", code=TWO_LENGTHS)
 
 
 def _demand_json(scope: Scope, headers: Headers) -> None:
@@ -209,6 +213,6 @@ def error_response(error: RequestError) -> Response:
     response = Response(json_bytes(error.to_openai()), status_code=error.status, media_type="application/json")
     for name, value in error_headers(error):
         response.headers.append(name, value)
-    if error.status in (408, 413):  # what still comes of the body is not wanted
+    if error.status in (408, 413) or error.code == TWO_LENGTHS:  # what still comes is not wanted
         response.headers["connection"] = "close"
     return response

@@ -46,6 +46,8 @@ _UNSENT = frozenset(
     "transform_request async_transform_request transform_request_body async_transform_request_body "
     "build_request _build_request".split()
 )
+# And in these while it gets what a message points to: whatever fails there says nothing of the provider.
+_FETCHING = frozenset("safe_get async_safe_get validate_url convert_url_to_base64 async_convert_url_to_base64".split())
 # Gemini refuses a wrong key with 400.
 _KEY = re.compile(r"api_key_invalid|api key (?:not valid|expired|not found)", re.IGNORECASE)
 _WORDS = {
@@ -151,12 +153,19 @@ def from_stream_exception(error: BaseException) -> AttemptFailed:
 def _seen_on_the_way(causes: list[BaseException]) -> AttemptFailed | None:
     """What the chain says of the connection or a reply. The connection goes first: LiteLLM puts replies that nobody
     sent around lost ones."""
-    for read in (_not_connected, _lost, _replied, _unreadable):
+    for read in (_unfetched, _not_connected, _lost, _replied, _unreadable):
         for cause in causes:
             failure = read(cause)
             if failure is not None:
                 return failure
     return None
+
+
+def _unfetched(cause: BaseException) -> AttemptFailed | None:
+    if not any(frame.f_code.co_name in _FETCHING for frame, _ in walk_tb(cause.__traceback__)):
+        return None
+    text = "what a message points to could not be fetched, or may not be"
+    return AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, text, error={"param": "messages"})
 
 
 def _not_connected(cause: BaseException) -> AttemptFailed | None:

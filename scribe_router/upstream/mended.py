@@ -3,6 +3,7 @@
 Knows LiteLLM's classes; nothing of requests or deployments.
 """
 
+from ipaddress import IPv6Network, ip_address
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,8 @@ from scribe_router.upstream.mark import is_ours
 from scribe_router.upstream.quiet import litellm
 
 _VERSION = "anthropic-version"
+# Networks whose addresses hold one of IPv4, which may be private, and the site-local ones of old.
+_TRANSLATED = tuple(map(IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10")))
 
 
 def mend() -> None:
@@ -26,6 +29,7 @@ def mend() -> None:
     # It blocks the loop to ask localhost what a model can do, whatever machine serves it, and shows it the key.
     ollama: Any = OllamaModelInfo
     ollama.get_runtime_model_info = _nothing_known
+    _keep_inside()
 
 
 def _keep_version(config: Any) -> None:
@@ -49,6 +53,18 @@ def _keep_body(config: Any) -> None:
         return {**body.pop("extra_body", {}), **body} if is_ours() else body
 
     config.transform_request = kept
+
+
+def _keep_inside() -> None:
+    """Let nobody fetch what stands behind a translation of addresses: LiteLLM takes these for public ones."""
+    from litellm.litellm_core_utils import url_utils
+
+    blocked = url_utils._is_blocked_ip  # noqa: SLF001  (the one place that all its fetching asks)
+
+    def kept(addr: str) -> bool:
+        return blocked(addr) or any(ip_address(addr) in each for each in _TRANSLATED)
+
+    url_utils._is_blocked_ip = kept  # noqa: SLF001
 
 
 def _nothing_known(_: Any, model: str, *__: Any, **___: Any) -> dict[str, Any]:

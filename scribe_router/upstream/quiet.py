@@ -29,7 +29,13 @@ def litellm() -> Any:
     for name in _TALKATIVE if "LITELLM_LOG" not in os.environ else ():
         logger = logging.getLogger(name)
         logger.setLevel(logger.level or logging.WARNING)
+        logger.addFilter(_says_no_link)
     module.telemetry = False
     module.suppress_debug_info = True
     module.disable_hf_tokenizer_download = True  # else it asks huggingface.co how to count, in the middle of a call
     return module
+
+
+def _says_no_link(record: logging.LogRecord) -> bool:
+    """Whether a record may be written: those of what fetches links quote them, and a link is what somebody wrote."""
+    return record.module != "image_handling"

@@ -53,9 +53,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         rows = (
             ("echo", "hosted_vllm/echo", f"{sandbox.url}/v1", "wire"),
             ("handed", "openai/echo", f"{sandbox.url}/v1", "litellm"),
-            ("gemini", "gemini/echo", f"{sandbox.url}/v1beta", "litellm"),
-            ("ollama", "ollama_chat/echo", sandbox.url, "litellm"),
-            ("claude", "anthropic/echo", sandbox.url, "litellm"),
+            ("gemini", "gemini/echo", f"{sandbox.url}/gemini", "litellm"),
+            ("ollama", "ollama_chat/echo", f"{sandbox.url}/ollama", "litellm"),
+            ("claude", "anthropic/echo", f"{sandbox.url}/anthropic", "litellm"),
         )
         text = "model_list:" + "".join(ROW.format(*row) for row in rows)
         store = f"ledger: sqlite:{folder}/ledger.db\naudit: {folder}/audit.jsonl\njournal: {folder}/journal.jsonl"
