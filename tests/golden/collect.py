@@ -22,7 +22,7 @@ from scribe_router.exchange import Call, CallOptions, Json, Lane
 from scribe_router.router import Router
 from scribe_router.stream import AnswerStream
 from tests.golden.authority import Authority
-from tests.golden.cases import ROOT, Case, default, levels, written
+from tests.golden.cases import ROOT, Case, default, levels, read, written
 from tests.golden.tunnel import Tunnel, tunnelling
 
 LANES: tuple[Lane, ...] = ("wire", "litellm")
@@ -52,7 +52,7 @@ def collected(folder: Path) -> Arrived:
 @cache
 def rows(name: str) -> Json:
     """A file of the shipped knowledge, as it is written."""
-    loaded: Json = yaml.safe_load((ROOT / "policies" / f"{name}.yaml").read_text(encoding="utf-8"))
+    loaded: Json = read(ROOT / "policies" / f"{name}.yaml")
     return loaded
 
 
