@@ -289,7 +289,7 @@ async def test_the_operators_names_are_refused(router: Router, two: Two, api: Ap
     assert two.right.received == []
 
 
-@apis
+@pytest.mark.parametrize("api", ["chat", pytest.param("embeddings", marks=pytest.mark.slow)])
 async def test_the_operators_names_are_a_400_over_http(router: Router, two: Two, api: Api) -> None:
     sent = [{**BODIES[api], name: two.wrong.url} for name in operators(api)]
     answers = await post_all(router, api, sent)
