@@ -64,6 +64,7 @@ async def one(router: Router, number: int) -> None:
             raise
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("calls", [120, pytest.param(500, marks=pytest.mark.slow)])
 async def test_no_exchange_stays_alive(registry: Registry, calls: int) -> None:
     async with Router(registry) as router:
