@@ -18,6 +18,8 @@ UV := uv==0.13.8
 export PYTHON
 export PIP_USER := 0
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTHONOPTIMIZE VIRTUAL_ENV CONDA_PREFIX
+# Without its cache of compiled modules every process that a test starts compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_CONSTRAINT PIP_REQUIREMENT PIP_NO_DEPS PIP_DRY_RUN
 # For tests: without the keys and settings of whoever runs them.
 BARE := env $$(env | sed -nE 's/^((SCRIBE|LITELLM|PYTEST|COVERAGE)_[A-Z0-9_]*|[A-Z0-9_]+_API_KEY)=.*/-u \1/p')
@@ -35,7 +37,7 @@ serve:  ## run the proxy on 127.0.0.1:4000, every provider answered by the sandb
 	@exec $(PY) -m scribe_router serve --sandbox --host $(HOST) --port $(PORT) $(ARGS)
 
 test: setup  ## the tests, a few minutes
-	$(BARE) $(PY) -m pytest -n $(JOBS) $(ARGS)
+	$(BARE) $(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: setup  ## lint, types, configuration, deployment files
 	$(PY) -m ruff check
@@ -47,8 +49,9 @@ check: setup  ## lint, types, configuration, deployment files
 	PATH="$$PWD/.venv/bin:$$PATH" deploy/lint
 	.ci/words
 
-slow: setup  ## crashes, load, the container's steps, benchmarks: long tests, those that measure one after the other
-	$(BARE) $(PY) -m pytest -m slow -n $(JOBS) --ignore tests/load --ignore tests/test_benchmarks.py $(ARGS)
+slow: setup  ## crashes, load, all examples, the container's steps, benchmarks; those that measure one after the other
+	$(BARE) $(PY) -m pytest -m "slow or hypothesis" --hypothesis-profile all -n $(JOBS) --dist worksteal \
+		--ignore tests/load --ignore tests/test_benchmarks.py $(ARGS)
 	$(BARE) $(PY) -m pytest -m slow tests/load tests/test_benchmarks.py $(ARGS)
 
 clients: setup  ## the official clients, Python and Node, against a running proxy

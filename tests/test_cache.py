@@ -24,6 +24,7 @@ from scribe_router.sandbox import Sandbox
 from scribe_router.sandboxed import sandboxed
 from scribe_router.stream import Answer, AnswerStream
 from tests.stores.redis_servers import Server, one_server
+from tests.support.examples import examples
 from tests.support.yaml_text import RouterFrom
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -637,6 +638,7 @@ def comparable(said: Any) -> Any:
     return json.loads(json.dumps(said))
 
 
+@pytest.mark.hypothesis
 async def test_a_hit_is_the_answer(router: RouterFrom, sandbox: Sandbox) -> None:
     """Whatever is asked, of whichever lane, in words of any kind: what comes later is what came first."""
     one = router(rows(sandbox.url), {"cache": ON})
@@ -657,7 +659,7 @@ async def test_a_hit_is_the_answer(router: RouterFrom, sandbox: Sandbox) -> None
         assert (first[0], again[0]) == ("miss", "hit")
         assert comparable(again[1]) == comparable(first[1])
 
-    @settings(max_examples=60, deadline=None, derandomize=True)
+    @settings(max_examples=examples(60), deadline=None, derandomize=True)
     @given(model=MODELS, words=WORDS, n=st.integers(1, 3), stream=st.booleans(), hidden=st.booleans())
     def check(model: str, words: str, n: int, stream: bool, hidden: bool) -> None:
         asyncio.run_coroutine_threadsafe(same(model, words, n, stream=stream, hidden=hidden), loop).result(30)

@@ -207,7 +207,11 @@ def test_mistakes(folder: Path, environment: dict[str, str], place: str, value: 
         assert_clean({"output": command(folder, environment, *arguments)})
 
 
-@pytest.mark.parametrize("policy", sorted(POLICIES))
+AT_FIRST = ("access", "secrets")  # of the policies; the commands take seconds for each
+OTHERS = [pytest.param(policy, marks=pytest.mark.slow) for policy in sorted(POLICIES) if policy not in AT_FIRST]
+
+
+@pytest.mark.parametrize("policy", [*AT_FIRST, *OTHERS])
 def test_mistakes_of_policies(folder: Path, environment: dict[str, str], policy: str) -> None:
     """Each value of a policy is a secret once, by reference: what does not fit is told without it."""
     environment["BROKEN"] = f"{MARK} {{}}"

@@ -17,6 +17,7 @@ from scribe_router.contents import Contents
 from scribe_router.counting import PIECE, counted, pieces
 from scribe_router.exchange import Api, Call
 from scribe_router.policies.tokens import Counted, Size
+from tests.support.examples import examples
 
 PACKAGED = Path(str(importlib.util.find_spec("litellm").origin)).parent / counting.FOLDER  # type: ignore[union-attr]
 ENDLESS = 10**9
@@ -64,7 +65,7 @@ def test_a_long_text_is_counted_as_a_whole_but_for_words_that_are_torn(name: str
     assert whole - 2 * len(text) // PIECE <= found <= whole
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=60), st.integers(1, 3))
 def test_a_short_text_is_counted_exactly(text: str, times: int) -> None:
     vocabulary = counting._vocabulary("o200k_base")
@@ -72,7 +73,7 @@ def test_a_short_text_is_counted_exactly(text: str, times: int) -> None:
     assert tokens(chat(*[text] * times)).text == times * len(vocabulary._tokenizer.encode_ordinary(text))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(alphabet="ab \n.é委7", min_size=1, max_size=30), st.integers(1, 9000))
 def test_pieces_are_the_text(text: str, times: int) -> None:
     found = list(pieces(text * times))

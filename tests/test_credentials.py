@@ -195,6 +195,7 @@ def health(folder: Path, text: str) -> None:
     (folder / "policies" / "health.yaml").write_text(text)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_wrong_key_is_a_line_in_the_log_and_is_shown(folder: Path) -> None:
     health(folder, "verify: warn")

@@ -37,6 +37,7 @@ from scribe_router.sandbox import Sandbox, running_sandbox
 from scribe_router.state import _Seen
 from scribe_router.stream import AnswerStream
 from tests.policies.registries import TODAY, registry
+from tests.support.examples import examples
 from tests.support.yaml_text import registry_from
 from tests.test_plan_properties import NAMES, NOW, circuits, loads, registries, turns
 
@@ -187,7 +188,7 @@ async def several(found: Registry, sandbox: Sandbox, start: Start, seed: int, as
 @given(
     configurations(), st.tuples(circuits, loads, turns), st.integers(0, 99), st.lists(bodies, min_size=1, max_size=4)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @pytest.mark.timeout(180)
 def test_the_plan_that_is_printed_is_the_one_that_is_walked(
     provider: Sandbox, found: Registry, start: Start, seed: int, asked: list[dict[str, Any]]
@@ -213,7 +214,7 @@ def test_the_chains_that_are_printed_are_walked(provider: Sandbox) -> None:
 
 
 @given(configurations(), st.tuples(circuits, loads, turns), st.integers(0, 2**32 - 1), bodies)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_plan_comes_back_from_its_line(found: Registry, start: Start, seed: int, body: dict[str, Any]) -> None:
     """Plan, record, JSON, record, plan: equal, also what it was made from."""
     known, seen, turns_before = start

@@ -16,6 +16,7 @@ from scribe_router.journal import Journal, NotRecorded, older, recall
 from scribe_router.principals import LOCAL
 from scribe_router.record import Record
 from scribe_router.registry import Keep
+from tests.support.examples import examples
 
 DAY = 86_400.0
 NOW = 1_795_000_000.0
@@ -177,7 +178,7 @@ assert journal.lost == 2
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_line_is_found_wherever_a_block_ends(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("found")
     lengths = data.draw(st.lists(st.integers(0, 120), min_size=1, max_size=8))

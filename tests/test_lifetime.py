@@ -64,7 +64,9 @@ async def one(router: Router, number: int) -> None:
             raise
 
 
-async def test_no_exchange_stays_alive(registry: Registry) -> None:
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("calls", [120, pytest.param(500, marks=pytest.mark.slow)])
+async def test_no_exchange_stays_alive(registry: Registry, calls: int) -> None:
     async with Router(registry) as router:
         await one(router, 1)
         before = alive()
@@ -74,7 +76,7 @@ async def test_no_exchange_stays_alive(registry: Registry) -> None:
             async with gate:
                 await one(router, number)
 
-        await asyncio.gather(*(gated(number) for number in range(500)))
+        await asyncio.gather(*(gated(number) for number in range(calls)))
         await asyncio.sleep(0.3)
         assert alive() <= before
         assert len(router._tasks) == 0
@@ -88,7 +90,8 @@ def open_files() -> int:
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "dropped"])
-async def test_routers_come_and_go(registry: Registry, *, closed: bool) -> None:
+@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
+async def test_routers_come_and_go(registry: Registry, count: int, *, closed: bool) -> None:
     import litellm
 
     async def build_and_use(lane: str) -> None:
@@ -114,7 +117,7 @@ async def test_routers_come_and_go(registry: Registry, *, closed: bool) -> None:
     await build_and_use("wire")
     await asyncio.sleep(0.2)
     before = standing()
-    for number in range(200):
+    for number in range(count):
         await build_and_use("litellm" if number % 4 == 0 else "wire")
     await asyncio.sleep(0.5)
     gc.collect()

@@ -21,6 +21,7 @@ def test_the_hook_sees_what_it_should(environment: dict[str, str], tmp_path: Pat
     assert "192.0.2.1" in seen(environment)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_proxy_stays_on_this_machine(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ from scribe_router.patterns.spans import matching
 from scribe_router.patterns.unfinished import LONGEST
 from scribe_router.redaction import Mask
 from tests.patterns.labelled import lines
+from tests.support.examples import examples
 
 KEY = b"0123456789abcdef"
 TEXTS = [line.text for line in lines()]
@@ -45,7 +46,7 @@ texts = st.lists(st.sampled_from([*TEXTS, "EMP 123456", "EMP-12345678", " ", "x"
 joints = st.sampled_from(["\n", " ", ", ", "", "\uff1a", '"'])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(texts, joints, st.lists(st.integers(1, 40), min_size=1, max_size=5), st.sampled_from([(), *KINDS, "employee"]))
 def test_in_parts_as_whole(chosen: list[str], joint: str, sizes: list[int], only: Any) -> None:
     text, kinds = joint.join(chosen), (only,) if only else ()

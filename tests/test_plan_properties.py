@@ -17,6 +17,7 @@ from scribe_router.policies.breaker import BreakerPolicy, Circuit
 from scribe_router.policies.strategies import BUILT_IN, Load
 from scribe_router.registry import Registry
 from tests.policies.registries import TODAY, registry
+from tests.support.examples import examples
 
 MODELS = ("a", "b", "c", "d", "e")
 GROUPS = ("g", "h")
@@ -114,7 +115,7 @@ snapshots = st.builds(Snapshot, st.just(TODAY), st.integers(0, 2**32 - 1), loads
 
 
 @given(registries(), requests, snapshots, circuits, st.sampled_from(["probe", "fail", None]))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_every_plan_with_circuits(
     known: Registry, request: Facts, snapshot: Snapshot, seen: dict[str, Circuit], all_open: Any
 ) -> None:
@@ -146,7 +147,7 @@ def test_every_plan_with_circuits(
 
 
 @given(registries(), requests, snapshots)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_every_plan(known: Registry, request: Facts, snapshot: Snapshot) -> None:
     found = planned(request, known, snapshot)
     assert found == planned(request, known, snapshot), "the same question has one answer"

@@ -103,6 +103,7 @@ model_list:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_package_brings_another_format(tmp_path: Path) -> None:
     installed(tmp_path / "site", PLUGIN, ENTRY_POINT)

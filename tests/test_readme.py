@@ -58,6 +58,7 @@ def test_the_official_client(proxy: Proxy) -> None:
     assert run([sys.executable, "-c", code]) == "hello from the client\nhello from the client"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_python_job() -> None:
     out = run([sys.executable, "-c", blocks("python", "Router.from_yaml")])
@@ -92,6 +93,7 @@ def test_the_greeting_can_be_copied(proxy: Proxy) -> None:
     assert "hello" in run([sys.executable, "-c", python[1].replace("\n  ", "\n")])
 
 
+@pytest.mark.slow
 def test_the_reference_is_current() -> None:
     run([sys.executable, "scripts/reference.py", "--check"])
     assert all(f"`{name}`" in (ROOT / "docs" / "reference.md").read_text() for name in BEHAVIOURS)

@@ -20,6 +20,7 @@ from scribe_router.policies.reasoning import LEVELS, ReasoningKnowledge
 from scribe_router.upstream.shape import Shaped, input_ceiling
 from tests.policies.registries import deployment, priced
 from tests.support.books import HELLO, IMAGE, PRICE, Build, budgets
+from tests.support.examples import examples
 
 
 def most(shaped: Shaped) -> int:
@@ -90,7 +91,7 @@ bodies = st.fixed_dictionaries(
     st.sampled_from(["clamp", "reject"]),
     st.sampled_from(["max_tokens", "max_completion_tokens"]),
 )
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_what_leaves_is_within_what_was_granted_and_the_limit(
     books: Build, price: Price, body: Json, cap: int, when_short: str, name: str
 ) -> None:
@@ -140,7 +141,7 @@ THINKS = {**HELLO, **SAMPLING, "max_tokens": 6_000, "reasoning_effort": "high"}
 
 @given(st.sampled_from(sorted(FAMILIES)), efforts, st.integers(4 * 10**7, 10**8))
 @example("claude-4.5", THINKS, 46_500_000)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_clamped_model_may_think_less_and_nothing_is_dearer(
     books: Build, family: str, body: Json, cap: int
 ) -> None:

@@ -294,7 +294,7 @@ async def test_an_answer_of_elsewhere_is_not_given_from_the_cache(world: World, 
 COVERED = Principal("covered", "ann", grant=Grant(models=("*",), fields=("*",), tools=("*",), hipaa=True))
 
 
-@pytest.mark.parametrize("way", ["policy", "name", "key"])
+@pytest.mark.parametrize("way", ["policy", *(pytest.param(way, marks=pytest.mark.slow) for way in ("name", "key"))])
 async def test_hipaa(world: World, pair: list[Any], way: str, caplog: pytest.LogCaptureFixture) -> None:
     """Covered places alone, no cache, and no word of the client's own in the journal or the log."""
     residency = {"policy": {"hipaa": True}, "name": {"names": {"m": {"hipaa": True}, "tooled": {"hipaa": True}}}}

@@ -21,7 +21,7 @@ CALLS = 60
 BOUND = 100e-6  # 100 tokens of output; each call costs what it was bounded by
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.slow)])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:{tmp_path}/l.sqlite3"

@@ -14,6 +14,7 @@ from scribe_router.facts import Facts
 from scribe_router.plan import Candidate, Plan, Snapshot
 from scribe_router.policies.retries import RULES, Backoff, RetriesPolicy
 from scribe_router.walk import Step, Walk
+from tests.support.examples import examples
 
 NEVER = RetriesPolicy()
 PATIENT = RetriesPolicy(
@@ -173,7 +174,7 @@ going = st.one_of(
 
 
 @given(plans, policies, st.lists(st.tuples(going, st.sampled_from([0.0, 0.3, 0.99])), min_size=1, max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_every_way(plan: Plan, policy: RetriesPolicy, script: list[tuple[AttemptFailed, float]]) -> None:
     walk = Walk(plan, policy)
     step: Step | None = walk.start()
@@ -208,7 +209,7 @@ def _no_more_than_allowed(attempts: list[str], plan: Plan, policy: RetriesPolicy
 
 
 @given(plans, policies, st.lists(st.sampled_from(list(RULES)), min_size=5, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_every_candidate_is_tried_before_anything_is_waited_for(
     plan: Plan, policy: RetriesPolicy, categories: list[Category]
 ) -> None:

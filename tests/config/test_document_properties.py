@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scribe_router.config.documents import Document, parse
+from tests.support.examples import examples
 
 MARKS = [*"-:,[]{}#&*!|>'\"%@`?~<=+.\\ \n\t\0\r\x85\u2028\ufeff"]
 WORDS = ["<<", "&a ", "*a", "!!int ", "!!set ", "!<tag:", "---\n", "...\n", "%YAML 1.2\n", "%TAG ! x\n", "a: ", "- "]
@@ -32,7 +33,7 @@ def read(text: str, *, shared: bool = False) -> Document:
     return parse(text, Document("x.yaml"), shared=shared)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(text=YAML_LIKE | st.text(max_size=60), shared=st.booleans())
 @example(text='"\\UFFFFFFFF"', shared=False)
 @example(text="&a {<<: *a}", shared=True)
@@ -58,7 +59,7 @@ def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Quoting.add_representer(str, _quoted)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.dictionaries(KEYS, DATA, max_size=5), flow=st.booleans())
 def test_what_was_written_is_what_is_read(data: dict[str, Any], flow: bool) -> None:
     text = yaml.dump(data, Dumper=_Quoting, allow_unicode=True, default_flow_style=flow)
@@ -77,7 +78,7 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.dictionaries(KEYS, DATA, max_size=5))
 def test_every_value_has_a_place(data: dict[str, Any]) -> None:
     text = yaml.dump(data, Dumper=_Quoting, allow_unicode=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scribe_router.config.load import KNOWLEDGE, POLICIES, load_config
 from scribe_router.config.resolved import resolved
+from tests.support.examples import examples
 
 SECRET = "hunter2-0123456789abcdef"
 WORDS = """
@@ -73,7 +74,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=examples(200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(main=MAIN, name=st.sampled_from([*KNOWLEDGE, *POLICIES]), rows=ROWS)
 @example(

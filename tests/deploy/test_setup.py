@@ -80,6 +80,7 @@ def wheel(folder: Path, name: str, version: str, wants: str = "") -> str:
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_release_after_the_lock_changes_nothing(clone: Path) -> None:
     """An older pip looks for the newest release of what a package wants with an extra, and finds it without a hash."""
@@ -93,6 +94,7 @@ def test_a_release_after_the_lock_changes_nothing(clone: Path) -> None:
     assert installed == {"scribe_wanted-1.0.dist-info", "scribe_wants-1.0.dist-info"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_it_installs_once_and_again_when_a_lock_changes(clone: Path) -> None:
     """With locks of nothing but the build backend, and a package of one module."""

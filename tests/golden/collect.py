@@ -1,7 +1,8 @@
 """Makes every request of the table on every lane, and writes what arrived as JSON.
 
 A process of its own, since clients read which CA to trust when they are imported. `python -m tests.golden.collect
-FOLDER` writes `FOLDER/arrived.json`: by a case's name and lane, what arrived and what the answer says of the effort.
+FOLDER` reads which cases from `FOLDER/names.json` and writes `FOLDER/arrived.json`: by a case's name and lane, what
+arrived and what the answer says of the effort.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from scribe_router.receipt import Receipt
 from scribe_router.router import Router
 from scribe_router.stream import AnswerStream
 from tests.golden.authority import Authority
-from tests.golden.cases import ROOT, Case, default, levels, written
+from tests.golden.cases import ROOT, Case, default, levels, read, written
 from tests.golden.tunnel import Tunnel, tunnelling
 
 LANES: tuple[Lane, ...] = ("wire", "litellm")
@@ -31,8 +32,9 @@ SECONDS = 600
 Arrived = dict[str, dict[str, Any]]
 
 
-def collected(folder: Path) -> Arrived:
-    """What arrives for every case: by its name, then by lane."""
+def collected(folder: Path, names: Collection[str] = ()) -> Arrived:
+    """What arrives for these cases, or for every one: by its name, then by lane."""
+    (folder / "names.json").write_text(json.dumps(list(names)), encoding="utf-8")
     regions = [region for row in rows("providers").values() for region in row["regions"].values()]
     keys = {name: name for region in regions for name in region.get("keys", ())}
     environment = {
@@ -53,12 +55,13 @@ def collected(folder: Path) -> Arrived:
 @cache
 def rows(name: str) -> Json:
     """A file of the shipped knowledge, as it is written."""
-    loaded: Json = yaml.safe_load((ROOT / "policies" / f"{name}.yaml").read_text(encoding="utf-8"))
+    loaded: Json = read(ROOT / "policies" / f"{name}.yaml")
     return loaded
 
 
 async def _collect(folder: Path) -> None:
-    cases = {case.name: case for case in (*written(), *levels())}
+    names = set(json.loads((folder / "names.json").read_text(encoding="utf-8")))
+    cases = {case.name: case for case in (*written(), *levels()) if not names or case.name in names}
     with tunnelling(Authority(folder)) as tunnel:
         os.environ["HTTPS_PROXY"] = os.environ["HTTP_PROXY"] = tunnel.url
         router = _router(folder, map(_deployment, cases.values()))

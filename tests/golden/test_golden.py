@@ -15,19 +15,41 @@ from tests.golden.rules import RULES, compared
 
 pytestmark = pytest.mark.timeout(700)  # the first test waits until everything has been asked
 WRITTEN, LEVELS_OF = written(), levels()
+FIRST = {case.provider: case.model for case in reversed(LEVELS_OF)}.values()  # of each provider, one model
 
 
-@pytest.fixture(scope="session")
-def arrived(tmp_path_factory: pytest.TempPathFactory) -> Arrived:
+def always(case: Case) -> bool:
+    """Whether a case belongs to the tests that run by default: what is written, and each provider's levels once."""
+    return not case.says or (case.model in FIRST and not case.ask.get("stream"))
+
+
+ALWAYS = [case for case in (*LEVELS_OF, *WRITTEN) if always(case)]
+OTHERS = [case for case in LEVELS_OF if not always(case)]
+
+
+def once(factory: pytest.TempPathFactory, cases: str) -> Arrived:
     """What arrived; several workers of one run collect it once."""
-    shared = tmp_path_factory.getbasetemp()
+    shared = factory.getbasetemp()
     shared = shared.parent if shared.name.startswith("popen-") else shared
-    folder = shared / "golden"
+    folder = shared / cases
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = folder / "arrived.json"
-        return json.loads(known.read_text(encoding="utf-8")) if known.exists() else collected(folder)
+        if not known.exists():
+            return collected(folder, [case.name for case in (ALWAYS if cases == "golden" else OTHERS)])
+        found: Arrived = json.loads(known.read_text(encoding="utf-8"))
+        return found
+
+
+@pytest.fixture(scope="session")
+def arrived(tmp_path_factory: pytest.TempPathFactory) -> Arrived:
+    return once(tmp_path_factory, "golden")
+
+
+@pytest.fixture(scope="session")
+def arrived_levels(tmp_path_factory: pytest.TempPathFactory) -> Arrived:
+    return once(tmp_path_factory, "golden-levels")
 
 
 def sent(arrived: Arrived, case: Case, lane: str) -> Any:
@@ -46,8 +68,23 @@ def lanes(case: Case) -> tuple[str, ...]:
     return ("wire", "litellm") if speaks and not case.sends["path"].endswith("/responses") else ("litellm",)
 
 
-@pytest.mark.parametrize("case", [*LEVELS_OF, *WRITTEN], ids=lambda case: case.name[:80])
+@pytest.mark.parametrize("case", ALWAYS, ids=lambda case: case.name[:80])
 def test_what_arrives(arrived: Arrived, case: Case) -> None:
+    as_written(arrived, case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", OTHERS, ids=lambda case: case.name[:80])
+def test_what_arrives_at_every_level(arrived_levels: Arrived, case: Case) -> None:
+    as_written(arrived_levels, case)
+
+
+@pytest.mark.slow
+def test_nothing_else_leaves_at_every_level(arrived_levels: Arrived) -> None:
+    test_nothing_else_leaves(arrived_levels)
+
+
+def as_written(arrived: Arrived, case: Case) -> None:
     for lane in lanes(case):
         assert compared(sent(arrived, case, lane)) == case.sends, lane
         assert arrived[case.name][lane]["says"] in (case.says or (arrived[case.name][lane]["says"],))

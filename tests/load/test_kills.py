@@ -121,7 +121,9 @@ async def until(session: aiohttp.ClientSession, url: str, status: int, text: str
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("kept", [True, False], ids=["with its data", "with an empty directory"])
+@pytest.mark.parametrize(
+    "kept", [pytest.param(True, marks=pytest.mark.slow), False], ids=["with its data", "with an empty directory"]
+)
 async def test_a_redis_that_was_killed(tmp_path: Path, kept: bool) -> None:
     """While it is away nothing is served. With its data it goes on; without, only once the counters are rebuilt."""
     with one_server(**DURABLE) as server:

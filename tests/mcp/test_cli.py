@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scribe_router.cli import app
-from tests.mcp.servers import executed, stdio
+from tests.mcp.servers import executed, over_http, stdio
 from tests.stores.redis_servers import one_server
 
 CONFIG = """
@@ -22,10 +24,10 @@ model_list:
 
 
 class Terminal:
-    """The command in a folder with a policy."""
+    """The command in a folder with a policy. `record` is where the server says what it executed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.record = folder, folder / "record"
+    def __init__(self, folder: Path, record: Path) -> None:
+        self.folder, self.record = folder, record
         (folder / "policies").mkdir()
         (folder / "litellm_config.yaml").write_text(CONFIG)
         (folder / "policies" / "store.yaml").write_text("ledger: sqlite:ledger.db")
@@ -45,19 +47,47 @@ class Terminal:
         return [json.loads(line) for line in lines]
 
 
+@dataclass(frozen=True)
+class Box:
+    """A server over HTTP for all tests of this file: one over stdio takes seconds to start, for each command."""
+
+    row: dict[str, Any]
+    record: Path
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    record = tmp_path_factory.mktemp("box") / "record"
+    with over_http(record) as url:
+        yield Box({"url": url}, record)
+
+
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    found = Terminal(tmp_path)
-    tools = ["web_search", "code_interpreter", "echo", "fail"]
-    row = stdio(found.record, prices={"web_search": 0.001, "echo": "free", "fail": 0.25}, tools=tools)
-    found.policy(servers={"box": row})
+def box(running: Box) -> Box:
+    running.record.unlink(missing_ok=True)
+    return running
+
+
+OFFERED: dict[str, Any] = {
+    "prices": {"web_search": 0.001, "echo": "free", "fail": 0.25},
+    "tools": ["web_search", "code_interpreter", "echo", "fail"],
+}
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, box: Box) -> Terminal:
+    found = Terminal(tmp_path, box.record)
+    found.policy(servers={"box": {**box.row, **OFFERED}})
     return found
 
 
 AWAY = {"command": "scribe-no-such-program", "price": "free"}
 
 
-def test_list(terminal: Terminal) -> None:
+@pytest.mark.parametrize("over", ["http", "stdio"])
+def test_list(terminal: Terminal, over: str) -> None:
+    if over == "stdio":
+        terminal.policy(servers={"box": stdio(**OFFERED)})
     done = terminal.run("mcp", "list")
     assert (done.exit_code, done.stderr) == (0, "")
     lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
@@ -71,8 +101,8 @@ def test_list(terminal: Terminal) -> None:
     assert found["box__hang"] == "refused", "the policy does not name it"
 
 
-def test_a_server_that_does_not_answer(terminal: Terminal) -> None:
-    terminal.policy(servers={"away": AWAY, "box": stdio(price="free")})
+def test_a_server_that_does_not_answer(terminal: Terminal, box: Box) -> None:
+    terminal.policy(servers={"away": AWAY, "box": {**box.row, "price": "free"}})
     for command in ("list", "check"):
         done = terminal.run("mcp", command)
         assert done.exit_code == 1
@@ -82,9 +112,10 @@ def test_a_server_that_does_not_answer(terminal: Terminal) -> None:
     assert (done.exit_code, "MCP server away cannot be reached" in done.stderr) == (1, True)
 
 
-def test_check(terminal: Terminal) -> None:
+def test_check(terminal: Terminal, box: Box) -> None:
+    misspelt = {"prices": {"web_serch": 0.001, "echo": "free"}, "tools": ["echo", "nothing*"]}
     terminal.policy(
-        servers={"box": stdio(prices={"web_serch": 0.001, "echo": "free"}, tools=["echo", "nothing*"])},
+        servers={"box": {**box.row, **misspelt}},
         groups={"g": {"tools": ["box__ecko", "box__echo", "box"]}},
     )
     done = terminal.run("mcp", "check")
@@ -94,7 +125,7 @@ def test_check(terminal: Terminal) -> None:
     assert "servers.box.tools: nothing matches nothing*" in said
     assert "groups.g.tools: nothing matches box__ecko, did you mean box__echo?" in said
     assert not any(line.endswith(("box__echo", "matches box")) for line in said)
-    terminal.policy(servers={"box": stdio(price="free")})
+    terminal.policy(servers={"box": {**box.row, "price": "free"}})
     done = terminal.run("mcp", "check")
     assert (done.exit_code, done.stdout.startswith("ok: ")) == (0, True)
     assert done.stdout.endswith(" tools of 1 servers\n")
@@ -134,6 +165,12 @@ def _call_and_count(terminal: Terminal) -> None:
     }
     header, *lines = terminal.run("ledger", "export", "--format", "csv").stdout.splitlines()
     assert {line["tool"] for line in csv.DictReader([header, *lines])} == {row["tool"] for row in terminal.rows()}
+
+
+def test_a_call_over_stdio(terminal: Terminal) -> None:
+    terminal.policy(servers={"box": stdio(terminal.record, **OFFERED)})
+    done = terminal.run("mcp", "call", "box__echo", '{"text": "typed"}')
+    assert (done.exit_code, done.stdout, executed(terminal.record)) == (0, "typed\n", ["echo"])
 
 
 @pytest.mark.parametrize(

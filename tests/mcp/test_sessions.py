@@ -132,7 +132,7 @@ async def test_a_process_gets_no_more_of_our_environment_than_it_needs(monkeypat
     assert not given & {"OPENAI_API_KEY", "PYTEST_CURRENT_TEST"}
 
 
-@pytest.mark.parametrize("trouble", ["crash", "flood"])
+@pytest.mark.parametrize("trouble", ["crash", pytest.param("flood", marks=pytest.mark.slow)])
 async def test_a_server_that_ends_is_started_anew(tmp_path: Path, trouble: str) -> None:
     record = tmp_path / "record"
     found = sessions(stdio(record, timeout_seconds=40))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scribe_router.exchange import AttemptFailed, Category, Reached
 from scribe_router.policies.breaker import CLOSED, COUNTS, BreakerPolicy, Circuit, admitted, ended, tells
+from tests.support.examples import examples
 
 POLICY = BreakerPolicy(failures=3, open_seconds=60, longest_seconds=200, successes=2)
 
@@ -196,7 +197,7 @@ steps = st.lists(
 
 
 @given(policies, steps)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_every_sequence(policy: BreakerPolicy, script: list[tuple[str, object]]) -> None:
     model, circuit, now = Model(policy), CLOSED, 1000.0
     running: dict[int, tuple[int, bool]] = {}

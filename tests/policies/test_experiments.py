@@ -31,13 +31,14 @@ def arms(shares: Mapping[str, float], units: list[str], name: str = "e", **more:
     return [experiment.arm(name, unit) for unit in units]
 
 
+@pytest.mark.parametrize("units", [FEW, pytest.param(UNITS, marks=pytest.mark.slow)], ids=["10,000", "100,000"])
 @pytest.mark.parametrize("shares", [THREE, {"a": 1, "b": 1}, {"a": 0.99, "b": 0.01}, {f"arm{n}": 1 for n in range(6)}])
-def test_shares_are_within_tolerance(shares: dict[str, float]) -> None:
+def test_shares_are_within_tolerance(shares: dict[str, float], units: list[str]) -> None:
     """Four standard errors of a fair draw, for each arm."""
-    seen, total = Counter(arms(shares, UNITS)), sum(shares.values())
+    seen, total = Counter(arms(shares, units)), sum(shares.values())
     for arm, share in shares.items():
         part = share / total
-        assert abs(seen[arm] / len(UNITS) - part) < 4 * sqrt(part * (1 - part) / len(UNITS))
+        assert abs(seen[arm] / len(units) - part) < 4 * sqrt(part * (1 - part) / len(units))
 
 
 PROCESS = """

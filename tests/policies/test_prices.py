@@ -27,6 +27,7 @@ from scribe_router.policies.prices import (
     from_row,
     surcharged,
 )
+from tests.support.examples import examples
 
 OWN = Path(__file__).parent.parent.parent / "policies" / "prices.yaml"
 M = 1_000_000
@@ -214,7 +215,7 @@ def usages(draw: st.DrawFn, most_input: int, most_output: int) -> Usage:
 
 
 @given(prices, ceilings, caps, choices, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_usage_within_ceiling_and_cap_costs_more_than_the_bound(
     price: Price, ceiling: int, cap: int, n: int, data: st.DataObject
 ) -> None:
@@ -222,7 +223,7 @@ def test_no_usage_within_ceiling_and_cap_costs_more_than_the_bound(
 
 
 @given(prices, ceilings, caps, choices, st.integers(0, 300_000), st.integers(0, 1_000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_the_bound_grows_with_ceiling_and_cap(
     price: Price, ceiling: int, cap: int, n: int, more: int, out: int
 ) -> None:
@@ -230,7 +231,7 @@ def test_the_bound_grows_with_ceiling_and_cap(
 
 
 @given(prices, ceilings, choices, st.integers(0, 10**13))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_the_affordable_cap_is_the_largest_that_fits(price: Price, ceiling: int, n: int, amount: int) -> None:
     cap = affordable_cap(price, ceiling, amount, n)
     if cap is None:
@@ -242,7 +243,7 @@ def test_the_affordable_cap_is_the_largest_that_fits(price: Price, ceiling: int,
 
 
 @given(prices)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_row_keeps_the_price(price: Price) -> None:
     assert from_row(price.to_row()) == price
     assert price.free == (bound(price, 10**6, 10**6) == 0)
@@ -272,7 +273,7 @@ terms = st.sets(st.sampled_from(["priority", "us", "fast", "a tier of tomorrow"]
 
 
 @given(whole_prices, ceilings, caps, terms, st.booleans(), st.integers(0, 5), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_terms_that_were_asked_for_cost_more_than_the_bound(
     price: Price, ceiling: int, cap: int, asked: set[str], served: bool, searches: int, data: st.DataObject
 ) -> None:
@@ -284,7 +285,7 @@ def test_no_terms_that_were_asked_for_cost_more_than_the_bound(
 
 
 @given(whole_prices)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_row_keeps_the_whole_price(price: Price) -> None:
     assert from_row(json.loads(json.dumps(price.to_row()))) == price
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from scribe_router.exchange import Category
 from scribe_router.policies.retries import RULES, WHAT_FOLLOWS, Backoff, RetriesPolicy, pause
+from tests.support.examples import examples
 
 SHIPPED = RetriesPolicy(
     rate_limit=Backoff(retries=5, initial_seconds=5),
@@ -58,7 +59,7 @@ def test_every_category_has_something_that_follows() -> None:
     st.floats(0, 1, exclude_max=True),
     st.floats(0, 1),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_every_pause(category: Category, failures: int, after: float | None, draw: float, jitter: float) -> None:
     policy = SHIPPED.model_copy(update={"jitter": jitter})
     seconds = pause(policy, category, failures, retry_after=after, draw=draw)

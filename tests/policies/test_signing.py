@@ -25,6 +25,7 @@ from scribe_router.policies.signing import (
     signed,
     verify,
 )
+from tests.support.examples import examples
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "signing.yaml").read_text(encoding="utf-8"))
 SECRET = CASES["secret"].encode()
@@ -163,7 +164,7 @@ def test_a_request_without_any_of_them_is_not_signed() -> None:
 ODD = st.binary(max_size=40)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(path=ODD, query=ODD, body=ODD)
 def test_any_bytes_are_one_line_each_and_sign_themselves(path: bytes, query: bytes, body: bytes) -> None:
     request = Signable("POST", path, query, body)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scribe_router.exchange import Usage
 from scribe_router.policies.usage import MOST_TOKENS, normalise
+from tests.support.examples import examples
 
 OPENAI = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
 
@@ -131,7 +132,7 @@ raws = st.dictionaries(st.sampled_from(NAMES), st.one_of(values, parts, deep), m
 
 
 @given(raws)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_whatever_comes_the_parts_are_within_their_wholes(raw: dict[str, Any]) -> None:
     usage = normalise(raw)
     if usage is None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from scribe_router.secrets import Missing, Unresolved
 from scribe_router.secrets.encrypted import EncryptedSecrets, Keys, Secret, SecretsFile, new_key
+from tests.support.examples import examples
 
 NOW = 1_795_170_000.5  # 2026-11-20T10:20:00Z
 CANARY = "sk-canary-0123456789"
@@ -137,7 +138,7 @@ def test_values_that_are_none(file: SecretsFile, value: str) -> None:
         file.put("a", value, NOW)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200).filter(str.strip))
 def test_any_text_comes_back(file: SecretsFile, value: str) -> None:
     file.put("any", value, NOW)

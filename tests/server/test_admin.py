@@ -186,6 +186,7 @@ async def _many(path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.slow
 async def test_requests_go_on_while_much_is_read(folder: Path) -> None:
     """A report reads pages in a thread and adds them up in between: the proxy answers others all the while."""
     await _many(folder / "l.sqlite3")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +31,12 @@ router_settings:
   fallbacks: [{slow-error: [slow]}]
 """
 CHAT = "/v1/chat/completions"
+BLOCKER = """
+import sqlite3, sys, time
+sqlite3.connect(sys.argv[1], isolation_level=None).execute("begin exclusive")
+print(1, flush=True)
+time.sleep(20)
+"""
 
 
 @pytest.fixture
@@ -110,10 +117,8 @@ async def test_ready_says_when_the_store_is_away(proxy: Proxy, tmp_path: Path) -
         assert (await client.get("/health/ready")).json()["status"] == "ready"
         ledger = tmp_path / "ledger.sqlite3"
         blocker = await asyncio.create_subprocess_exec(
-            "sh", "-c", 'python3 -c "import sqlite3,sys,time; c=sqlite3.connect(sys.argv[1]); '
-            "c.execute('begin exclusive'); print(1,flush=True); time.sleep(20)\" \"$0\"", str(ledger),
-            stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            sys.executable, "-c", BLOCKER, str(ledger), stdout=asyncio.subprocess.PIPE
+        )
         assert blocker.stdout is not None
         await blocker.stdout.readline()
         try:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from scribe_router.policies.signing import NONCE, SIGNATURE, TIMESTAMP, Signable, signed
+from scribe_router.sandbox import running_sandbox
 from scribe_router.signing import SignedAuth
 from tests.stores.redis_servers import one_server
 from tests.support.proxy import serving
@@ -22,7 +23,7 @@ OPERATOR = {"authorization": f"Bearer {MASTER}"}
 CONFIG = """
 model_list:
   - model_name: echo
-    litellm_params: {model: hosted_vllm/echo, api_base: "http://127.0.0.1:9/v1", api_key: k}
+    litellm_params: {model: hosted_vllm/echo, api_base: BASE, api_key: k}
     model_info: {input_cost_per_token: 0, output_cost_per_token: 0}
 """
 CHAT = "/v1/chat/completions"
@@ -54,14 +55,16 @@ class Replicas:
 @pytest.fixture(scope="module", params=["sqlite", "redis"])
 def replicas(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     folder = tmp_path_factory.mktemp("signed")
-    (folder / "litellm_config.yaml").write_text(CONFIG)
     (folder / "policies").mkdir()
     (folder / "policies" / "access.yaml").write_text("master_key: os.environ/SCRIBE_MASTER_KEY")
     with ExitStack() as stack:
+        # Not serve's own, whose models make each proxy import LiteLLM.
+        base = f"{stack.enter_context(running_sandbox()).url}/v1"
+        (folder / "litellm_config.yaml").write_text(CONFIG.replace("BASE", base))
         store = "sqlite:state/ledger.db" if request.param == "sqlite" else stack.enter_context(one_server()).url
         (folder / "policies" / "store.yaml").write_text(f"ledger: {store}\ndurability: accepted-loss")
         environment = {"SCRIBE_MASTER_KEY": MASTER}
-        one, other = (stack.enter_context(serving(folder, "--sandbox", environment=environment)).url for _ in range(2))
+        one, other = (stack.enter_context(serving(folder, environment=environment)).url for _ in range(2))
         spec = {"name": "ann", "models": ["*"], "signed": "required"}
         made = httpx.post(f"{one}/admin/keys", json=spec, headers=OPERATOR, timeout=30).json()
         yield Replicas((one, other), made["id"], made["signing_secret"], made["key"])

@@ -17,6 +17,7 @@ from scribe_router.stores.sqlite_book import VERSION
 from scribe_router.stores.sqlite_keys import SqliteKeys
 from tests.stores.redis_servers import Server, tell
 from tests.stores.test_sqlite_migration import FIRST
+from tests.support.examples import examples
 
 Open = Callable[[], Keys]
 
@@ -104,7 +105,7 @@ async def test_many(keys: Keys) -> None:
 steps = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), max_size=30)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 def test_both_stores_do_what_a_table_does(
     tmp_path: Path, redis_server: Server, steps: list[tuple[int, int, int]]

@@ -310,15 +310,15 @@ def clustered(cluster_url: str, redis_masters: list[Server]) -> Store:
 
 
 def test_sqlite() -> None:
-    run(SqliteStore(), 30)
+    run(SqliteStore(), 10)
 
 
 def test_one_redis(one: Store) -> None:
-    run(one, 12)
+    run(one, 4)
 
 
 def test_a_cluster(clustered: Store) -> None:
-    run(clustered, 3, 20)
+    run(clustered, 1, 20)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def ledger(url: str, open_shared: OpenShared) -> RedisLedger:
     return open_shared(url)
 
 
-@pytest.mark.parametrize("ends", ["reserve", "settle"])
+@pytest.mark.parametrize("ends", ["reserve", pytest.param("settle", marks=pytest.mark.slow)])
 async def test_processes_share_a_cap(url: str, ledger: RedisLedger, ends: str) -> None:
     with ExitStack() as stack:
         workers = [stack.enter_context(running("hammer", url, f"w{n}", 600, ends)) for n in range(3)]

@@ -273,7 +273,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "caps", "callers", "faults"), CASES, ids=[each[0] for each in CASES])
+@pytest.mark.parametrize(
+    ("name", "caps", "callers", "faults"),
+    [pytest.param(*CASES[0], marks=pytest.mark.slow), *CASES[1:]],
+    ids=[each[0] for each in CASES],
+)
 def test_every_interleaving(name: str, caps: tuple[int, ...], callers: tuple[Caller, ...], faults: int) -> None:
     count, heard = explore(empty(caps, len(callers)), callers, faults)
     assert count > 1000

@@ -15,7 +15,7 @@ from tests.stores.ledger_programs import TOTAL
 from tests.stores.ledger_rows import settlement
 
 
-@pytest.mark.parametrize("ends", ["reserve", "settle"])
+@pytest.mark.parametrize("ends", ["reserve", pytest.param("settle", marks=pytest.mark.slow)])
 async def test_processes_share_a_cap_exactly(path: Path, ledger: SqliteLedger, ends: str) -> None:
     with ExitStack() as stack:
         workers = [stack.enter_context(running("hammer", path, f"w{n}", 600, ends)) for n in range(4)]

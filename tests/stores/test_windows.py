@@ -20,6 +20,7 @@ from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.redis_windows import RedisWindows
 from scribe_router.stores.windows import MemoryWindows, Windows
 from tests.stores.redis_servers import Server, one_server, tell
+from tests.support.examples import examples
 
 NOW = 1_795_170_000.25
 names = (f"limit-{number}" for number in itertools.count())
@@ -88,7 +89,9 @@ events = st.lists(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(events=events, most=st.integers(1, 8))
 def test_never_more_than_the_limit_in_any_minute(

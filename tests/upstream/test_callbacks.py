@@ -420,6 +420,7 @@ asyncio.run(main())
 
 
 @limited
+@pytest.mark.slow
 async def test_what_a_killed_process_had_reserved_is_swept(place: Place, tmp_path: Path, sandbox: Sandbox) -> None:
     place.router("hang")
     arguments = [sys.executable, "-c", ABANDON, str(tmp_path / "litellm_config.yaml")]
