@@ -82,7 +82,7 @@ def test_a_stream_that_nobody_reads_on_is_settled_with_the_truth(proxy: Proxy, t
 
 def test_a_client_that_hangs_up_starts_no_further_attempt(proxy: Proxy, tmp_path: Path, fake: Sandbox) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(proxy.url + CHAT, json=body("slow-error"), timeout=0.2)
+        httpx.post(proxy.url + CHAT, json=body("slow-error"), timeout=httpx.Timeout(20, read=0.2))
     (line,) = journal(tmp_path, 1)
     assert [attempt["deployment"] for attempt in line["attempts"]] == ["slow-error"]
     assert len(fake.received) == 1
@@ -90,21 +90,25 @@ def test_a_client_that_hangs_up_starts_no_further_attempt(proxy: Proxy, tmp_path
 
 def test_a_plain_call_that_nobody_waits_for_is_settled(proxy: Proxy, tmp_path: Path) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(proxy.url + CHAT, json=body("slow"), timeout=0.2)
+        httpx.post(proxy.url + CHAT, json=body("slow"), timeout=httpx.Timeout(20, read=0.2))
     (line,) = journal(tmp_path, 1)
     assert (line["outcome"], line["attempts"][0]["mark"]) == ("answered", "computed")
 
 
 def test_a_shutdown_finishes_the_streams(proxy: Proxy) -> None:
     parts: list[str] = []
+    begun = threading.Event()
 
     def read() -> None:
         with httpx.stream("POST", proxy.url + CHAT, json=body("paced", stream=True), timeout=20) as response:
-            parts.extend(response.iter_lines())
+            for line in response.iter_lines():
+                parts.append(line)
+                begun.set()
 
     reader = threading.Thread(target=read)
     reader.start()
-    time.sleep(0.5)
+    assert begun.wait(20)
+    assert not any("[DONE]" in part for part in parts)
     assert proxy.stop() == 0
     reader.join(10)
     assert parts[-2] == "data: [DONE]"
