@@ -241,6 +241,7 @@ model_list:
 """
 
 
+@pytest.mark.slow
 async def test_two_proxies_tell_once(tmp_path: Path, hook: Received) -> None:
     """Each call costs its whole bound, 100 microdollars; the limit pays for four. What is due is told at the end."""
     with running_sandbox() as sandbox:

@@ -263,6 +263,7 @@ async def _served(router: Router) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_two_proxies_share_one_limit(tmp_path: Any, sandbox: Sandbox) -> None:
     with one_server() as server:

@@ -34,6 +34,10 @@ def run(command: list[str] | str, url: str = "") -> str:
     return done.stdout
 
 
+# Its sandbox brings models of LiteLLM's lane, whose import takes seconds, as the job's does.
+long = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     folder = tmp_path_factory.mktemp("readme")
@@ -49,16 +53,18 @@ def test_the_first_command_is_in_the_makefile() -> None:
     assert "serve --sandbox" in recipe
 
 
+@long
 def test_curl(proxy: Proxy) -> None:
     assert '"content":"hello"' in run(blocks("sh", "curl"), proxy.url)
 
 
+@long
 def test_the_official_client(proxy: Proxy) -> None:
     code = blocks("python", "OpenAI").replace("http://127.0.0.1:4000", proxy.url)
     assert run([sys.executable, "-c", code]) == "hello from the client\nhello from the client"
 
 
-@pytest.mark.slow
+@long
 @pytest.mark.timeout(120)
 def test_the_python_job() -> None:
     out = run([sys.executable, "-c", blocks("python", "Router.from_yaml")])
@@ -83,6 +89,7 @@ def test_what_it_links_to_is_there() -> None:
     assert [target for target in linked if not (ROOT / target).exists()] == []
 
 
+@long
 def test_the_greeting_can_be_copied(proxy: Proxy) -> None:
     greeting = "".join(proxy.output)
     curl = re.search(r"  (curl .*?\n.*?)\n", greeting)
@@ -93,7 +100,7 @@ def test_the_greeting_can_be_copied(proxy: Proxy) -> None:
     assert "hello" in run([sys.executable, "-c", python[1].replace("\n  ", "\n")])
 
 
-@pytest.mark.slow
+@long
 def test_the_reference_is_current() -> None:
     run([sys.executable, "scripts/reference.py", "--check"])
     assert all(f"`{name}`" in (ROOT / "docs" / "reference.md").read_text() for name in BEHAVIOURS)

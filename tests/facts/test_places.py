@@ -13,7 +13,11 @@ from scribe_router.config.load import load_config
 from tests.facts.conftest import Fact
 from tests.support.outside import ROOT, wants
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(120),
+    pytest.mark.slow,  # LiteLLM is imported by three processes, and looks for hosts
+]
 PLAIN = """
 import litellm
 litellm.suppress_debug_info, litellm.telemetry = True, False

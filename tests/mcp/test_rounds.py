@@ -277,6 +277,7 @@ async def test_a_failed_tool_is_the_models_to_read(desk: Desk, *, stream: bool) 
     assert (desk.executed, receipt.tool_cost) == (["fail"], 0)
 
 
+@pytest.mark.slow
 async def test_a_price_that_a_server_reports_counts_up_to_ours(desk: Desk) -> None:
     """The model gives it 0, or a text that is no price; here the tool itself is asked."""
     from scribe_router.exchange import Exchange

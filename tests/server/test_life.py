@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -39,21 +40,40 @@ time.sleep(20)
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fake() -> Iterator[Sandbox]:
     with running_sandbox() as sandbox:
         yield sandbox
 
 
-@pytest.fixture
-def proxy(tmp_path: Path, fake: Sandbox) -> Iterator[Proxy]:
-    (tmp_path / "litellm_config.yaml").write_text(CONFIG.replace("BASE", fake.url + "/v1"))
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "store.yaml").write_text(
+@contextmanager
+def started(folder: Path, fake: Sandbox) -> Iterator[Proxy]:
+    (folder / "litellm_config.yaml").write_text(CONFIG.replace("BASE", fake.url + "/v1"))
+    (folder / "policies").mkdir()
+    (folder / "policies" / "store.yaml").write_text(
         "ledger: sqlite:ledger.sqlite3\njournal: journal.jsonl\nfail: closed"
     )
-    with serving(tmp_path) as running:
+    with serving(folder) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("life")
+
+
+@pytest.fixture(scope="module")
+def shared(folder: Path, fake: Sandbox) -> Iterator[Proxy]:
+    with started(folder, fake) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(shared: Proxy, folder: Path, fake: Sandbox) -> Proxy:
+    """The one proxy of this file, of which nothing is known yet."""
+    (folder / "journal.jsonl").unlink(missing_ok=True)
+    fake.clear()
+    return shared
 
 
 def body(model: str, *, stream: bool = False) -> dict[str, Any]:
@@ -71,55 +91,55 @@ def journal(folder: Path, lines: int) -> list[Any]:
     raise AssertionError(f"the journal has no {lines} lines")
 
 
-def test_a_stream_that_nobody_reads_on_is_settled_with_the_truth(proxy: Proxy, tmp_path: Path) -> None:
+def test_a_stream_that_nobody_reads_on_is_settled_with_the_truth(proxy: Proxy, folder: Path) -> None:
     with httpx.stream("POST", proxy.url + CHAT, json=body("paced", stream=True), timeout=10) as response:
         next(response.iter_lines())
-    (line,) = journal(tmp_path, 1)
+    (line,) = journal(folder, 1)
     (attempt,) = line["attempts"]
     assert line["outcome"] == "answered"
     assert (attempt["usage"]["output"], attempt["mark"]) == (60, "computed")
 
 
-def test_a_client_that_hangs_up_starts_no_further_attempt(proxy: Proxy, tmp_path: Path, fake: Sandbox) -> None:
+def test_a_client_that_hangs_up_starts_no_further_attempt(proxy: Proxy, folder: Path, fake: Sandbox) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(proxy.url + CHAT, json=body("slow-error"), timeout=httpx.Timeout(20, read=0.2))
-    (line,) = journal(tmp_path, 1)
+    (line,) = journal(folder, 1)
     assert [attempt["deployment"] for attempt in line["attempts"]] == ["slow-error"]
     assert len(fake.received) == 1
 
 
-def test_a_plain_call_that_nobody_waits_for_is_settled(proxy: Proxy, tmp_path: Path) -> None:
+def test_a_plain_call_that_nobody_waits_for_is_settled(proxy: Proxy, folder: Path) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(proxy.url + CHAT, json=body("slow"), timeout=httpx.Timeout(20, read=0.2))
-    (line,) = journal(tmp_path, 1)
+    (line,) = journal(folder, 1)
     assert (line["outcome"], line["attempts"][0]["mark"]) == ("answered", "computed")
 
 
-def test_a_shutdown_finishes_the_streams(proxy: Proxy) -> None:
+def test_a_shutdown_finishes_the_streams(tmp_path: Path, fake: Sandbox) -> None:
     parts: list[str] = []
-    begun = threading.Event()
 
-    def read() -> None:
-        with httpx.stream("POST", proxy.url + CHAT, json=body("paced", stream=True), timeout=20) as response:
-            for line in response.iter_lines():
-                parts.append(line)
-                begun.set()
+    def read(url: str) -> None:
+        with httpx.stream("POST", url + CHAT, json=body("paced", stream=True), timeout=20) as response:
+            parts.extend(response.iter_lines())
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    assert begun.wait(20)
-    assert not any("[DONE]" in part for part in parts)
-    assert proxy.stop() == 0
-    reader.join(10)
+    with started(tmp_path, fake) as proxy:
+        reader = threading.Thread(target=read, args=(proxy.url,))
+        reader.start()
+        until = time.monotonic() + 20
+        while not parts:
+            assert time.monotonic() < until, "the stream did not begin"
+            time.sleep(0.02)
+        assert proxy.stop() == 0
+        reader.join(10)
     assert parts[-2] == "data: [DONE]"
     assert sum('"content":"' in part for part in parts) >= 60
 
 
-async def test_ready_says_when_the_store_is_away(proxy: Proxy, tmp_path: Path) -> None:
+async def test_ready_says_when_the_store_is_away(proxy: Proxy, folder: Path) -> None:
     async with httpx.AsyncClient(base_url=proxy.url, timeout=10) as client:
         assert (await client.post(CHAT, json=body("slow"))).status_code == 200
         assert (await client.get("/health/ready")).json()["status"] == "ready"
-        ledger = tmp_path / "ledger.sqlite3"
+        ledger = folder / "ledger.sqlite3"
         blocker = await asyncio.create_subprocess_exec(
             sys.executable, "-c", BLOCKER, str(ledger), stdout=asyncio.subprocess.PIPE
         )

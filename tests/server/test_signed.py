@@ -52,7 +52,7 @@ class Replicas:
         return httpx.post(self.urls[replica] + path, content=body, headers=headers, timeout=30)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("redis", marks=pytest.mark.slow)])
 def replicas(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     folder = tmp_path_factory.mktemp("signed")
     (folder / "policies").mkdir()

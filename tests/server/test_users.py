@@ -23,7 +23,7 @@ NAMES = ["ann", "", None, 5, "x" * 257]
 @pytest.mark.parametrize(
     ("named", "users", "statuses"),
     [
-        (False, ["master"] * 5, [200] * 5),
+        pytest.param(False, ["master"] * 5, [200] * 5, marks=pytest.mark.slow),
         (True, ["ann", "master", "master", "master"], [200, 200, 200, 200, 400]),
     ],
 )
