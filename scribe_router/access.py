@@ -16,16 +16,16 @@ from scribe_router.stores.nonces import Nonces, open_nonces
 
 
 class Access:
-    """`keyring`, `issuer` and `nonces` are None where nobody needs a key."""
+    """`keyring`, `issuer` and `nonces` are None where nobody needs a key. `patient` says that no request waits."""
 
-    def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
+    def __init__(self, registry: Registry, clock: Callable[[], float], *, patient: bool = False) -> None:
         self.policy = registry.access
         self.audit = Audit(Path(registry.store.audit) if registry.store.audit else None)
         self.keyring: Keyring | None = None
         self.issuer: Issuer | None = None
         self.nonces: Nonces | None = None
         if registry.access is not None:
-            store = open_keys(registry.store.url, registry.store.durability)
+            store = open_keys(registry.store.url, registry.store.durability, patient=patient)
             self.nonces = open_nonces(registry.store.url, clock)
             self.keyring = Keyring(registry.access, store, clock)
             self.issuer = Issuer(registry, store, self.audit, clock, os.urandom)

@@ -108,7 +108,7 @@ async def _disown(registry: Registry, user: str, instead: str, by: Actor) -> Non
 
 @asynccontextmanager
 async def _access(registry: Registry) -> AsyncIterator[Access]:
-    access = Access(registry, time.time)
+    access = Access(registry, time.time, patient=True)
     try:
         yield access
     finally:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scribe_router.exchange import Json
@@ -43,11 +43,14 @@ def pushed(passage: Redacting | Restoring, parts: list[str]) -> list[str]:
 
 
 texts = st.lists(st.sampled_from([*TEXTS, "EMP 123456", "EMP-12345678", " ", "x"]), min_size=1, max_size=5)
-joints = st.sampled_from(["\n", " ", ", ", "", "\uff1a", '"'])
+joints = st.sampled_from(["\n", " ", ", ", "", "\uff1a", '"', "é", "密"])
 
 
 @settings(max_examples=examples(150), deadline=None)
 @given(texts, joints, st.lists(st.integers(1, 40), min_size=1, max_size=5), st.sampled_from([(), *KINDS, "employee"]))
+@example(["password=b00t-It-Up", "x"], "\uff1a", [1], "password")
+@example(["https://ann:pé", "-0!word@example.com"], "é", [1], "password")
+@example(["-u ann:pé", "-0!word"], "é", [1], "password")
 def test_in_parts_as_whole(chosen: list[str], joint: str, sizes: list[int], only: Any) -> None:
     text, kinds = joint.join(chosen), (only,) if only else ()
     assert "".join(pushed(Redacting(mask(*kinds)), parted(text, sizes))) == mask(*kinds).text(text)

@@ -119,7 +119,7 @@ def _run(config: Any, policies: Any, env_file: Any, work: Callable[[Any], Awaita
         fail("virtual keys need policies/access.yaml; policies/access.yaml.example is one to begin with")
 
     async def run() -> T:
-        access = Access(found, time.time)
+        access = Access(found, time.time, patient=True)
         try:
             return await work(access.issuer)
         finally:

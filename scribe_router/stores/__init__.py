@@ -36,13 +36,14 @@ def open_windows(url: str, clock: Callable[[], float]) -> Windows:
     return RedisWindows(url)
 
 
-def open_keys(url: str, durability: str = "normal") -> Keys:
-    """The virtual keys in the store of the ledger at `url`."""
+def open_keys(url: str, durability: str = "normal", *, patient: bool = False) -> Keys:
+    """The virtual keys in the store of the ledger at `url`. Requests give a silent Redis up soon; where only an
+    operator waits, `patient`, it has five seconds."""
     scheme, _, path = url.partition(":")
     if scheme in REDIS:
-        from scribe_router.stores.redis_keys import RedisKeys
+        from scribe_router.stores.redis_keys import PATIENT, SOON, RedisKeys
 
-        return RedisKeys(url, accepted_loss=durability == "accepted-loss")
+        return RedisKeys(url, accepted_loss=durability == "accepted-loss", deadline=PATIENT if patient else SOON)
     from scribe_router.stores.sqlite_keys import SqliteKeys
 
     return SqliteKeys(Path(path), full_sync=durability == "full")

@@ -17,6 +17,7 @@ from scribe_router.stores.redis_calls import Call
 from scribe_router.stores.redis_cluster import SCHEMES, Cluster
 from scribe_router.stores.redis_link import Fault, Link, OneServer, Waiting
 
+SOON, PATIENT = 0.050, 5.0  # seconds
 PREFIX = "scribe:{keys}:"
 # Texts by id; ids by version; `name id` in the order of names; the newest version.
 KEYS = tuple(f"{PREFIX}{name}" for name in ("texts", "versions", "names", "version"))
@@ -61,7 +62,7 @@ class RedisKeys:
     """`Keys` on `redis://`, `rediss://` or `redis+cluster://`. It connects at first use; `deadline` is how long the
     server may be silent, in seconds."""
 
-    def __init__(self, url: str, *, accepted_loss: bool = False, deadline: float = 0.050) -> None:
+    def __init__(self, url: str, *, accepted_loss: bool = False, deadline: float = SOON) -> None:
         parts = urlsplit(url)
         self._place = f"keys at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         kind = Cluster if parts.scheme in SCHEMES else OneServer

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scribe_router import stores
 from scribe_router.stores.contract import StoreUnavailable
 from scribe_router.stores.keys import CHANGES, PAGE, Changes, Kept, Keys
 from scribe_router.stores.redis_keys import RedisKeys
@@ -158,6 +159,18 @@ async def test_a_redis_that_is_away(server: Server) -> None:
     await asyncio.sleep(0.1)
     assert await keys.find("1") == (1, Kept("1", 1, "a"))
     keys.close()
+
+
+async def test_an_operator_waits_longer_than_a_request_for_a_silent_redis(server: Server) -> None:
+    hasty, patient = stores.open_keys(server.url), stores.open_keys(server.url, patient=True)
+    assert await patient.write("1", "ann", "a", 0)
+    assert await hasty.find("1") == (1, Kept("1", 1, "a"))
+    tell(server, "CLIENT", "PAUSE", "400", "ALL")
+    with pytest.raises(StoreUnavailable, match="no answer within 50 ms"):
+        await hasty.find("1")
+    assert await patient.find("1") == (1, Kept("1", 1, "a"))
+    hasty.close()
+    patient.close()
 
 
 async def test_a_redis_that_may_forget_is_not_trusted(server: Server) -> None:
