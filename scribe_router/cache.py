@@ -157,7 +157,12 @@ class Cache:
         if store is None or time.monotonic() < self._away_until:
             return None
         try:
-            answer = await self._in_thread(work, store) if store.waits else work(store)
+            if not store.waits:
+                return work(store)
+            done = await self._in_thread(work, store)
+            if done is None:
+                return None
+            answer = done.result()
             self._said = False
             return answer
         except StoreUnavailable as problem:
@@ -167,15 +172,16 @@ class Cache:
             self._said = True
             return None
 
-    async def _in_thread(self, work: Callable[[Answers], T], store: Answers) -> T | None:
+    async def _in_thread(self, work: Callable[[Answers], T], store: Answers) -> "asyncio.Future[T] | None":
+        """What the store has done; None for what had no turn, which is about our own queue and not about the store."""
         self._opening = self._opening or self._thread.submit(store.get, "")  # it may take a disk more than PATIENCE
         running = self._thread.submit(work, store)
         waiting = asyncio.wrap_future(running)
         await asyncio.wait({waiting}, timeout=PATIENCE)
         if waiting.done():
-            return waiting.result()
+            return waiting
         waiting.add_done_callback(lambda late: late.cancelled() or late.exception())
-        if running.cancel():  # it had no turn yet: that is our own queue, not the store
+        if running.cancel():
             return None
         raise StoreUnavailable(f"no answer within {PATIENCE * 1000:.0f} ms")
 

@@ -606,6 +606,16 @@ class TestStores:
         assert len(caplog.messages) == 1
         assert one._cache._away_until > time.monotonic() - 5, "it is left alone for a while"
 
+    async def test_what_had_no_turn_at_a_silent_store_does_not_make_it_say_so_again(
+        self, router: RouterFrom, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("scribe_router.cache.PAUSE", 0.0)
+        async with silent() as url:
+            one = router(rows(sandbox.url), {"cache": f"{ON}\nstore: redis\nredis: {url}"})
+            for several in range(3):
+                await asyncio.gather(*(ask(one, seed=10 * several + number) for number in range(10)))
+        assert len(caplog.messages) == 1
+
     async def test_a_file_that_is_none(self, router: RouterFrom, sandbox: Sandbox, tmp_path: Path) -> None:
         (tmp_path / "c.db").write_bytes(b"no database " * 100)
         one = router(rows(sandbox.url), {"cache": f"{ON}\nstore: disk\npath: {tmp_path}/c.db"})
