@@ -50,9 +50,9 @@ check: setup  ## lint, types, configuration, deployment files
 	.ci/words
 
 slow: setup  ## crashes, load, all examples, the container's steps, benchmarks; those that measure one after the other
-	$(BARE) $(PY) -m pytest -m "slow or hypothesis" --hypothesis-profile all -n $(JOBS) --dist worksteal \
+	$(BARE) $(PY) -m pytest -m "slow or hypothesis" --hypothesis-profile all --timeout 300 -n $(JOBS) --dist worksteal \
 		--ignore tests/load --ignore tests/test_benchmarks.py $(ARGS)
-	$(BARE) $(PY) -m pytest -m slow tests/load tests/test_benchmarks.py $(ARGS)
+	$(BARE) $(PY) -m pytest -m slow --timeout 300 tests/load tests/test_benchmarks.py $(ARGS)
 
 clients: setup  ## the official clients, Python and Node, against a running proxy
 	@scripts/setup-node.sh tests/clients
