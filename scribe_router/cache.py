@@ -157,12 +157,13 @@ class Cache:
         if store is None or time.monotonic() < self._away_until:
             return None
         try:
-            if not store.waits:
-                return work(store)
-            done = await self._in_thread(work, store)
-            if done is None:
-                return None
-            answer = done.result()
+            if store.waits:
+                done = await self._in_thread(work, store)
+                if done is None:
+                    return None
+                answer = done.result()
+            else:
+                answer = work(store)
             self._said = False
             return answer
         except StoreUnavailable as problem:

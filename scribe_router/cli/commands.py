@@ -14,7 +14,7 @@ from scribe_router.cli.keys import keys
 from scribe_router.cli.ledger import ledger
 from scribe_router.cli.mcp import mcp
 from scribe_router.cli.models import models
-from scribe_router.cli.options import Config, EnvFile, Policies, fail, load, place, registry
+from scribe_router.cli.options import Config, EnvFile, Form, Policies, Since, fail, load, place, registry
 from scribe_router.cli.prices import prices
 from scribe_router.cli.privacy import privacy
 from scribe_router.cli.secrets import secrets
@@ -153,8 +153,8 @@ def spend(
             "this pace."
         ),
     ] = "model",
-    since: Annotated[str | None, typer.Option(help="From this day on (UTC), as 2026-11-20; default: all.")] = None,
-    form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    since: Since = None,
+    form: Form = "table",
     config: Config = None,
     policies: Policies = None,
     env_file: EnvFile = None,

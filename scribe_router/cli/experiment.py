@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scribe_router.cli.options import Config, EnvFile, Policies, fail, group, registry
+from scribe_router.cli.options import Config, EnvFile, Form, Policies, Since, fail, group, registry
 from scribe_router.errors import ScribeError
 
 experiment = group("Experiments of policies/experiments.yaml.")
@@ -19,8 +19,8 @@ def _several() -> None:
 @experiment.command()
 def report(
     name: Annotated[str, typer.Argument(help="The experiment.")],
-    since: Annotated[str | None, typer.Option(help="From this day on (UTC), as 2026-11-20; default: all.")] = None,
-    form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    since: Since = None,
+    form: Form = "table",
     config: Config = None,
     policies: Policies = None,
     env_file: EnvFile = None,

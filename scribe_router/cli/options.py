@@ -19,6 +19,8 @@ Policies = Annotated[
     typer.Option("--policies", help="Folder of policies; default $SCRIBE_POLICIES, then policies/ beside it."),
 ]
 AsSandbox = Annotated[bool, typer.Option("--sandbox", help="As with serve --sandbox: no deployment lacks its key.")]
+Since = Annotated[str | None, typer.Option(help="From this day on (UTC), as 2026-11-20; default: all.")]
+Form = Annotated[str, typer.Option("--format", help="table, csv or json.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", help="NAME=value lines, added to the environment.")]
 
 

@@ -140,9 +140,8 @@ _PASSWORD = {
         "口令": "",
     }.items()
 }
-_GIVEN = re.compile(
-    r"""\\?"([^"\\\n]{1,200}+)|\\?'([^'\\\n]{1,200}+)|([^\s"'`,;&<>(){}\[\]\\\uff0c\uff1b\u3002]{4,200}+)""", re.ASCII
-)
+PLAIN = r"""[^\s"'`,;&<>(){}\[\]\\\uff0c\uff1b\u3002]"""  # a letter of a password without quotes
+_GIVEN = re.compile(rf"""\\?"([^"\\\n]{{1,200}}+)|\\?'([^'\\\n]{{1,200}}+)|({PLAIN}{{4,200}}+)""", re.ASCII)
 _PLAIN = 3  # the group of `_GIVEN` that has no quotes around
 _NOTHING = frozenset(
     "none null nil true false str string text bytes required optional hidden redacted masked undefined empty input "

@@ -6,6 +6,7 @@ What is before that place is as it will be found in the whole text; a few words 
 import re
 from collections.abc import Callable
 
+from scribe_router.patterns.credentials import PLAIN
 from scribe_router.patterns.spans import Text
 
 LONGEST = 8192  # how much is ever held back; what is private and longer is found in a whole text only
@@ -16,10 +17,7 @@ _DIGITS = re.compile(r"(?<![\d ().+/-])[\d ().+/-]++\Z", re.ASCII)
 _ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d[A-Z0-9 ]{0,48}+\Z", re.ASCII)
 _QUOTED = re.compile(r"(?:word|wd|phrase|code|pass|密码|口令)[^\n\"']{0,24}([\"'][^\"'\n]{0,200}+)\Z", re.ASCII)
 # A password goes on over letters that no word of another kind has.
-_PLAIN = re.compile(
-    r"(?:word|wd|phrase|code|pass|密码|口令)[^\n\"']{0,24}?([^\s\"'`,;&<>(){}\[\]\\\uff0c\uff1b\u3002]{0,200}+)\Z",
-    re.ASCII,
-)
+_PLAIN = re.compile(rf"(?:word|wd|phrase|code|pass|密码|口令)[^\n\"']{{0,24}}?({PLAIN}{{0,200}}+)\Z", re.ASCII)
 _IN_URL = re.compile(r"://[^\s/@\"'<>\\]{0,321}+@?\Z", re.ASCII)
 _FOR_USER = re.compile(r"(?:-u|--user)[ =][\"']?[\w.@-]{1,64}+:[^\s\"'@/\\]{0,128}+\Z", re.ASCII)
 _PHRASE = re.compile(r"passphrase[ \t]{0,2}+[:=]([^\n]{0,110}+)\Z", re.ASCII)

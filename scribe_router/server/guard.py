@@ -160,7 +160,10 @@ def _demand_sound(headers: Headers) -> None:
         raise InvalidRequest(text, code="too_many_headers", status=431)
     if "transfer-encoding" in headers and "content-length" in headers:
         # A proxy in front that goes by the other one would take what follows for somebody else's request.
-        raise InvalidRequest("the request says twice how long its body is", code=TWO_LENGTHS)
+        raise InvalidRequest(
+            "the request says twice how long its body is; send Content-Length or Transfer-Encoding, not both",
+            code=TWO_LENGTHS,
+        )
 
 
 def _demand_json(scope: Scope, headers: Headers) -> None:

@@ -164,7 +164,7 @@ def _seen_on_the_way(causes: list[BaseException]) -> AttemptFailed | None:
 def _unfetched(cause: BaseException) -> AttemptFailed | None:
     if not any(frame.f_code.co_name in _FETCHING for frame, _ in walk_tb(cause.__traceback__)):
         return None
-    text = "what a message points to could not be fetched, or may not be"
+    text = "what a message points to could not be fetched, or may not be; send it as data:"
     return AttemptFailed(Category.BAD_REQUEST, Reached.NOT_CONNECTED, text, error={"param": "messages"})
 
 
