@@ -36,7 +36,7 @@ serve:  ## run the proxy on 127.0.0.1:4000, every provider answered by the sandb
 	@scripts/setup.sh .venv runtime build
 	@exec $(PY) -m scribe_router serve --sandbox --host $(HOST) --port $(PORT) $(ARGS)
 
-test: setup  ## the tests, a few minutes
+test: setup  ## the tests, some nine minutes on two cores
 	$(BARE) $(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: setup  ## lint, types, configuration, deployment files
