@@ -1,7 +1,10 @@
 """Keys tried at their hosts, over real sockets: once for each, bounded, and never shown."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -17,7 +20,7 @@ from scribe_router.credentials import Finding, verified
 from scribe_router.registry import Registry
 from scribe_router.sandbox import Sandbox, running_sandbox
 from scribe_router.sandboxed import sandboxed
-from tests.support.proxy import serving
+from tests.support.proxy import ROOT, serving
 from tests.support.raw_server import http, replying
 from tests.support.yaml_text import registry_from
 
@@ -207,16 +210,16 @@ def test_a_wrong_key_is_a_line_in_the_log_and_is_shown(folder: Path) -> None:
     assert not any(secret in said for secret in (RIGHT, WRONG))
 
 
-def test_a_wrong_key_ends_the_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCRIBE_CONFIG", "")  # which the command sets for its workers
+def test_a_wrong_key_ends_the_start(folder: Path) -> None:
     health(folder, "verify: fail")
-    done = CliRunner(env=ENVIRONMENT).invoke(
-        app, ["serve", "--config", str(folder / "litellm_config.yaml"), "--port", "0"]
-    )
-    assert done.exit_code == 1
-    assert re.search(r"wrong: WRONG_KEY at 127.0.0.1:\d+: .* \(HTTP 401\) \(m-WRONG\)", done.output)
-    assert "verify: fail in policies/health.yaml ends the start" in done.output
-    assert not any(secret in done.output for secret in (RIGHT, WRONG))
+    command = [sys.executable, "-m", "scribe_router", "serve", "--config", str(folder / "litellm_config.yaml")]
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, "--port", "0"], env=environment, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert re.search(r"wrong: WRONG_KEY at 127.0.0.1:\d+: .* \(HTTP 401\) \(m-WRONG\)", said)
+    assert "verify: fail in policies/health.yaml ends the start" in said
+    assert not any(secret in said for secret in (RIGHT, WRONG))
 
 
 @pytest.mark.parametrize("policy", ["{}", "verify: off"])

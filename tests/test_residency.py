@@ -323,6 +323,18 @@ async def test_hipaa(world: World, pair: list[Any], way: str, caplog: pytest.Log
     await router.aclose()
 
 
+async def test_under_hipaa_a_request_still_says_what_the_policies_know(world: World, pair: list[Any]) -> None:
+    routing = {"weights": {"triage": {"cost": 1}}}
+    router = world.router(pair, {}, residency={"hipaa": True}, routing=routing)
+    known = (await ask(router, FREE, "m", metadata={"task": "triage"}, provider="openai")).plan
+    other = (await ask(router, FREE, "m", metadata={"task": "of-ann"}, provider="of-ann")).plan
+    assert known is not None
+    assert other is not None
+    assert (known.facts.task, known.facts.provider) == ("triage", "openai")
+    assert (other.facts.task, other.facts.provider) == (None, None)
+    await router.aclose()
+
+
 async def test_what_stays_in_the_journal_without_it(world: World, pair: list[Any]) -> None:
     router = world.router(pair, {})
     await ask(router, FREE, "m", "canary-text", **{"canary-field": 1})

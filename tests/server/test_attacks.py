@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.proxy import Proxy, serving
+from tests.support.raw_client import ended
 
 MASTER = "sk-test-0123456789-abcdefghij"
 CONFIG = """
@@ -40,13 +41,7 @@ class Door:
         """What comes back until the other end closes."""
         with socket.create_connection(("127.0.0.1", port or self.public), timeout=30) as connection:
             connection.sendall(content)
-            found = b""
-            try:
-                while part := connection.recv(65536):
-                    found += part
-            except ConnectionResetError:
-                return found
-            return found
+            return ended(connection)
 
     def ask(self, line: str, *headers: str, body: bytes = b"", port: int | None = None) -> list[int]:
         """The status of each answer to one request, whose connection is to be closed."""

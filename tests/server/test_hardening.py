@@ -16,6 +16,7 @@ from scribe_router.router import Router
 from scribe_router.sandbox import running_sandbox
 from scribe_router.server import body, clocks
 from scribe_router.server.guard import MOST_HEADERS
+from tests.support.raw_client import ended
 from tests.support.served import served
 from tests.support.yaml_text import registry_from
 
@@ -63,17 +64,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         router = Router(registry_from(folder, text, policies, {"MASTER": MASTER}))
         with served(router) as url, httpx.Client(base_url=url, timeout=60, headers=OPERATOR) as client:
             yield Stage(client, folder)
-
-
-def ended(connection: socket.socket) -> bytes:
-    """What came until the other end closed."""
-    found = b""
-    try:
-        while part := connection.recv(65536):
-            found += part
-    except ConnectionResetError:
-        return found
-    return found
 
 
 HEAD = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {MASTER}\r\ncontent-type: application/json\r\n"

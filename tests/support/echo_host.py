@@ -1,12 +1,12 @@
 """A provider that tells everybody what it was sent: each error quotes the request's headers and its key."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.http_thread import Answers, answering
 
 
 @dataclass
@@ -17,13 +17,13 @@ class Host:
     seen: list[str] = field(default_factory=list)
 
 
-class _Echo(BaseHTTPRequestHandler):
+class _Echo(Answers):
     """`/400/…` answers with that status, `/200/…` with an error inside an answer, `/event/…` with one inside a stream,
     `/text/…` with text that is no JSON, `/cut/…` with a reply that ends too early."""
 
     host: Host
 
-    def do_POST(self) -> None:
+    def answer(self) -> None:
         self.host.seen.append(str(self.headers))
         self.rfile.read(int(self.headers["Content-Length"] or 0))
         kind = self.path.split("/")[1]
@@ -40,25 +40,14 @@ class _Echo(BaseHTTPRequestHandler):
         self.wfile.write(content.encode())
         self.close_connection = True
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (its name)
-        return
-
 
 @contextmanager
 def echoing() -> Iterator[Host]:
     """Such a provider on this machine."""
 
     class Echo(_Echo):
-        pass
+        host = Host("")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    Echo.host = Host(f"http://127.0.0.1:{server.server_address[1]}")
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Echo) as port:
+        Echo.host.url = f"http://127.0.0.1:{port}"
         yield Echo.host
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()

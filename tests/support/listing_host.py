@@ -1,10 +1,10 @@
 """A host that answers with given pages, in a thread: for commands that bring a loop of their own."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support.http_thread import Answers, answering
 
 
 @dataclass
@@ -20,8 +20,8 @@ class Host:
 def hosting(pages: Mapping[str, bytes | int]) -> Iterator[Host]:
     """Serve a body, or only a status, for each path; 404 for every other."""
 
-    class Pages(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Pages(Answers):
+        def answer(self) -> None:
             host.asked.append(self.path)
             host.agents.append(self.headers["User-Agent"])
             page = pages.get(self.path, 404)
@@ -32,16 +32,7 @@ def hosting(pages: Mapping[str, bytes | int]) -> Iterator[Host]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (its name)
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    host = Host(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    host = Host("")
+    with answering(Pages) as port:
+        host.url = f"http://127.0.0.1:{port}"
         yield host
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
